@@ -1,0 +1,391 @@
+"""Password hashes: the forms we read, the one form we write, and the bounded pool that all hashing runs in.
+
+This is the one door to bcrypt. A verification costs the same for an unknown name, an account without a password, a
+damaged hash and a wrong password, so that time does not tell which of them it was (ASVS 6.3.8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, ParamSpec, TypeVar
+
+import bcrypt
+
+from authflow.errors import BadInput, ConfigurationError, ContractViolation, Overloaded
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_PASSWORD_BYTES: Final = 1024
+"""No longer password is hashed: the work for one request stays bounded (ASVS 6.2.9 asks for at least 64 characters)."""
+
+MIN_ROUNDS: Final = 4
+MAX_ROUNDS: Final = 16
+"""Some four seconds each. A stored hash that claims more is not computed: bcrypt's 31 would hold a thread for days."""
+
+_NICENESS: Final = 10
+
+
+# --- The pool ---------------------------------------------------------------------------------------------------------
+
+
+def threads_for(workers: int, *, cores: int | None = None) -> int:
+    """Return how many hashing threads each of so many worker processes gets: the cores, shared out, at least one."""
+    return max(1, (cores or os.cpu_count() or 1) // max(1, workers))
+
+
+class HashingPool:
+    """Few threads and a short queue for work that holds a core for a quarter of a second.
+
+    Many hashing threads starve the event loop of its core; an unbounded queue makes every login wait behind a flood.
+    So there is a slot for each thread and each place in the queue, and who finds none is turned away at once.
+
+    Args:
+        threads: How many hashes are computed at a time (see `threads_for`).
+        queue_per_thread: How many may wait for each thread.
+    """
+
+    def __init__(self, threads: int, queue_per_thread: int = 16) -> None:
+        if threads < 1 or queue_per_thread < 0:
+            raise ConfigurationError("the hashing pool needs at least one thread and no negative queue")
+        self.threads = threads
+        self._free = threads * (1 + queue_per_thread)
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_yield_to_other_threads)
+
+    def reserve(self) -> Slot:
+        """Take a place in the pool, before any store call is made for the request.
+
+        Returns:
+            A context manager that gives the place back.
+
+        Raises:
+            Overloaded: Every thread and every place in the queue is taken.
+        """
+        with self._lock:
+            if self._free == 0:
+                raise Overloaded("the hashing pool is full")
+            self._free -= 1
+        return Slot(self)
+
+    async def run(self, slot: Slot, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in one of the pool's threads.
+
+        Args:
+            slot: A reserved place. It can be used again once this has returned.
+            function: What to run. It must not touch anything that belongs to the event loop.
+
+        Raises:
+            ContractViolation: The slot is released, of another pool, or busy.
+            Overloaded: The pool was closed.
+        """
+        if slot._pool is not self:
+            raise ContractViolation("the hashing slot is of another pool")
+        slot._start()
+        try:
+            job = self._executor.submit(function, *args, **kwargs)
+        except RuntimeError as error:
+            slot._finish()
+            raise Overloaded("the hashing pool is closed") from error
+        job.add_done_callback(slot._finish)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+        # Nobody cancelled the request: the pool was closed while the job was in its queue.
+        raise Overloaded("the hashing pool was closed")
+
+    def close(self) -> None:
+        """Drop what is queued and let the threads end after their present job."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._free += 1
+
+
+class Slot:
+    """A reserved place in a `HashingPool`: `with pool.reserve() as slot: ...`.
+
+    A request can be cancelled, a running hash cannot. The place is given back when the `with` block has ended and its
+    job too: clients that connect and hang up must not pile up more work than the pool admits.
+    """
+
+    __slots__ = ("_is_busy", "_is_held", "_lock", "_pool")
+
+    def __init__(self, pool: HashingPool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._is_held = True
+        self._is_busy = False
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the place back. Further calls do nothing."""
+        with self._lock:
+            is_last = self._is_held and not self._is_busy
+            self._is_held = False
+        if is_last:
+            self._pool._give_back()
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._is_held or self._is_busy:
+                raise ContractViolation("the hashing slot is released or its earlier job still runs")
+            self._is_busy = True
+
+    def _finish(self, job: Future[T] | None = None) -> None:
+        with self._lock:
+            self._is_busy = False
+            is_last = not self._is_held
+        if is_last:
+            self._pool._give_back()
+
+
+def _yield_to_other_threads() -> None:
+    """Make the calling thread nice, so that the event loop gets the core first."""
+    # Only Linux counts niceness per thread and takes a thread's id here; elsewhere the whole process would slow down.
+    # A sandbox may forbid it, and an error here would break the pool.
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+# --- The hasher -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a verification found.
+
+    Args:
+        is_valid: Whether the password is the one that was stored.
+        needs_rehash: Whether it is, and should be stored anew: the form or the cost is not what is configured.
+    """
+
+    is_valid: bool
+    needs_rehash: bool
+
+
+class PasswordHasher:
+    """Make and judge password hashes.
+
+    New hashes are passlib's `bcrypt_sha256`, version 2: bcrypt over an HMAC-SHA256 of the password, since bcrypt alone
+    reads 72 bytes at most and a truncated password would accept others (ASVS 6.2.8). `FORMATS` lists what is verified.
+
+    Args:
+        pool: Where the work is done.
+        rounds: bcrypt's cost for new hashes: 2 to the power of so many.
+
+    Raises:
+        ConfigurationError: bcrypt does not have this cost, or it is beyond what a login can wait for.
+    """
+
+    def __init__(self, pool: HashingPool, rounds: int = 12) -> None:
+        if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
+            raise ConfigurationError(f"bcrypt rounds must be between {MIN_ROUNDS} and {MAX_ROUNDS}")
+        self.rounds = rounds
+        self._pool = pool
+        self._salt = bcrypt.gensalt(rounds)[-22:]
+        self._dummy = _dummy(self._salt, rounds)
+
+    async def hash(self, slot: Slot, password: str) -> str:
+        """Return the hash to store for a new password.
+
+        Raises:
+            BadInput: The password is over 1,024 bytes or holds a lone surrogate. `check_new_password` says so before.
+        """
+        secret = _to_bytes(password)
+        if secret is None:
+            raise BadInput("the password cannot be hashed")
+        return await self._pool.run(slot, _hash, secret, self.rounds)
+
+    async def verify(self, slot: Slot, password: str, stored: str | None) -> Verification:
+        """Judge a password against what is stored.
+
+        Args:
+            slot: A place in the pool.
+            password: As it was typed: no trimming, no normalisation.
+            stored: The stored hash; None for an unknown account or one without a password. None, and whatever cannot
+                be read, is false after the same work.
+        """
+        return await self._pool.run(slot, self._judge, password, stored)
+
+    def _judge(self, password: str, stored: str | None) -> Verification:
+        secret = _to_bytes(password)
+        record = _read(stored)
+        if record is None or secret is None or not record.accepts(secret):
+            record, secret = self._dummy, b""
+        is_valid = hmac.compare_digest(record.compute(secret), record.digest) and record is not self._dummy
+        if not is_valid:
+            # A hash from before the cost was raised must not answer faster than an unknown name: 2^r + 2^r + 2^(r+1) +
+            # ... + 2^(R-1) = 2^R. (A dearer one cannot be hidden; it is replaced at the next login.)
+            for rounds in range(record.rounds, self.rounds):
+                _bcrypt_digest(b"", self._salt, rounds)
+        return Verification(is_valid, is_valid and not (record.is_current and record.rounds == self.rounds))
+
+
+# --- The forms of stored hashes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHash:
+    """A stored hash, taken apart.
+
+    Args:
+        rounds: The cost of judging it, in bcrypt's measure.
+        digest: What `compute` gives for the right password.
+        compute: Does the work. Called with a password that `accepts` admits.
+        accepts: Whether this form can hold the password.
+        is_current: Whether new hashes have this form too.
+    """
+
+    rounds: int
+    digest: bytes = field(repr=False)
+    compute: Callable[[bytes], bytes] = field(repr=False)
+    accepts: Callable[[bytes], bool] = field(repr=False)
+    is_current: bool = False
+
+
+_SALT_AND_DIGEST: Final = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{31})"
+# bcrypt's base64 leaves bits over in the last character of the salt; libraries disagree about any but zeros.
+
+_PASSLIB_2: Final = re.compile(r"\$bcrypt-sha256\$v=2,t=2b,r=(?P<rounds>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$")
+_PASSLIB_1: Final = re.compile(r"\$bcrypt-sha256\$2[ab],(?P<rounds>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$")
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(?P<rounds>[0-9]{2})\$" + _SALT_AND_DIGEST % "")
+
+
+def _read_passlib(stored: str) -> StoredHash | None:
+    """Read passlib's `bcrypt_sha256`: version 2 as we write it, and version 1, which hashed without the salt as key."""
+    if match := _PASSLIB_2.fullmatch(stored):
+        return _stored_hash(match, _keyed, _accepts_all, is_current=True)
+    if match := _PASSLIB_1.fullmatch(stored):
+        return _stored_hash(match, _unkeyed, _accepts_all)
+    return None
+
+
+def _read_bcrypt(stored: str) -> StoredHash | None:
+    """Read plain bcrypt as Django, PHP, Rails and others store it.
+
+    Passwords over 72 bytes, or with a NUL, are refused as every maintained library does today. Older ones cut them
+    there; to accept such an account every password with the same beginning would have to be accepted.
+    """
+    if match := _BCRYPT.fullmatch(stored):
+        return _stored_hash(match, _plain, _fits_bcrypt)
+    return None
+
+
+FORMATS: Final[Mapping[str, Callable[[str], StoredHash | None]]] = {
+    "$bcrypt-sha256$": _read_passlib,
+    "$2b$": _read_bcrypt,
+    "$2a$": _read_bcrypt,
+    "$2y$": _read_bcrypt,
+}
+"""How a stored hash begins, and what reads it. The one place to add a form that accounts are brought along in."""
+
+
+# --- Helpers ----------------------------------------------------------------------------------------------------------
+
+_BCRYPT_BASE64: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def _to_bytes(password: str) -> bytes | None:
+    """Return what is hashed, or None for what never can have been."""
+    # The codec's error carries the whole password and would travel as the cause or context of ours: it ends here.
+    try:
+        secret = password.encode()
+    except UnicodeEncodeError:
+        return None
+    return secret if len(secret) <= MAX_PASSWORD_BYTES else None
+
+
+def _hash(secret: bytes, rounds: int) -> str:
+    salt = bcrypt.gensalt(rounds)[-22:]
+    digest = _bcrypt_digest(_keyed(salt, secret), salt, rounds)
+    return f"$bcrypt-sha256$v=2,t=2b,r={rounds}${salt.decode()}${digest.decode()}"
+
+
+def _read(stored: str | None) -> StoredHash | None:
+    if not isinstance(stored, str):
+        return None
+    for prefix, read in FORMATS.items():
+        if stored.startswith(prefix):
+            return read(stored)
+    return None
+
+
+def _stored_hash(
+    match: re.Match[str],
+    prepare: Callable[[bytes, bytes], bytes],
+    accepts: Callable[[bytes], bool],
+    *,
+    is_current: bool = False,
+) -> StoredHash | None:
+    salt, rounds = match["salt"].encode(), int(match["rounds"])
+    if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
+        return None
+
+    def compute(secret: bytes) -> bytes:
+        return _bcrypt_digest(prepare(salt, secret), salt, rounds)
+
+    return StoredHash(rounds, match["digest"].encode(), compute, accepts, is_current)
+
+
+def _dummy(salt: bytes, rounds: int) -> StoredHash:
+    """Make a hash that costs like a real one and that no password has. Made of random characters, not computed."""
+
+    def compute(secret: bytes) -> bytes:
+        return _bcrypt_digest(_keyed(salt, secret), salt, rounds)
+
+    digest = "".join(secrets.choice(_BCRYPT_BASE64) for _ in range(31))
+    return StoredHash(rounds, digest.encode(), compute, _accepts_all)
+
+
+def _bcrypt_digest(secret: bytes, salt: bytes, rounds: int) -> bytes:
+    # 2a, 2b and 2y differ in the defects of old implementations only, none of which ours has.
+    return bcrypt.hashpw(secret, b"$2b$%02d$%s" % (rounds, salt))[-31:]
+
+
+def _keyed(salt: bytes, secret: bytes) -> bytes:
+    # The salt as key keeps a leaked list of bare SHA-256 digests from being tried against the hash. Base64, since
+    # bcrypt implementations stop at a zero byte.
+    return base64.b64encode(hmac.digest(salt, secret, "sha256"))
+
+
+def _unkeyed(salt: bytes, secret: bytes) -> bytes:
+    return base64.b64encode(hashlib.sha256(secret).digest())
+
+
+def _plain(salt: bytes, secret: bytes) -> bytes:
+    return secret
+
+
+def _fits_bcrypt(secret: bytes) -> bool:
+    return len(secret) <= 72 and b"\0" not in secret
+
+
+def _accepts_all(secret: bytes) -> bool:
+    return True
