@@ -1,0 +1,369 @@
+"""The contract between the engine and whoever judges proofs.
+
+A provider gets a credential, a submission and a context, and answers with one value of a closed set: `Ask`, `Verified`,
+`Rejected` or `Redirect`. It never stores, renders, sends, redirects or sets a cookie; the engine does, once, in one
+commit. Four shapes fit: a form, challenge-response, redirect to a remote party, and a message out of band.
+
+Optional powers (`Enrols`, `IssuesCodes`, `SetsPassword`) are further small protocols, looked for with `isinstance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+
+from authflow.fields import Field, FieldError
+from authflow.model import Account, Credential, Factor, Plain, Proof
+
+# --- What a provider is given -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the person sent back.
+
+    Attributes:
+        values: Declared and undeclared names to text, decoded once, sizes limited, no doubles.
+        notes: The provider's own scratch of this flow, as its last `Ask` or `Redirect` left it.
+        by_get: True when the person came back from a remote party.
+    """
+
+    values: Mapping[str, str] = field(repr=False)
+    notes: Mapping[str, Plain] = field(default_factory=dict, repr=False)
+    by_get: bool = False
+
+    def get(self, name: str) -> str:
+        """Return a value, or the empty text where nothing was sent."""
+        return self.values.get(name, "")
+
+
+class Hashing(Protocol):
+    """Slow hashing on the engine's bounded pool. A place in it has been taken before the provider is asked."""
+
+    async def hash(self, password: str) -> str: ...
+
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Judge a password; `stored=None` costs the same and is False."""
+
+    def needs_rehash(self, stored: str) -> bool: ...
+
+
+class Fetching(Protocol):
+    """Requests to remote parties: bounded in time and size, counted, never on the provider's own account."""
+
+    async def get_json(self, url: str) -> Mapping[str, Plain]: ...
+
+    async def post_form(self, url: str, values: Mapping[str, str]) -> Mapping[str, Plain]: ...
+
+
+class ProviderContext(Protocol):
+    """All that a provider may lean on. Nothing is global: the time, randomness and keys come from here.
+
+    Attributes:
+        now: The engine's time, aware UTC.
+        account: The account the submission speaks of, where one was found.
+        flow_id, step: Where in which flow this happens.
+        hashing, fetching: See there. Not to be used in `begin`.
+    """
+
+    now: datetime
+    account: Account | None
+    flow_id: str
+    step: int
+    hashing: Hashing
+    fetching: Fetching
+
+    def prove(self, provider: Provider, factor: Factor | None = None) -> Proof:
+        """Mint the proof for the account, flow, step and submission at hand.
+
+        Raises:
+            ContractViolation: No account was found, so there is nobody to prove anything about.
+        """
+
+    def challenge(self, label: str = "challenge") -> bytes:
+        """Return 32 unpredictable bytes that belong to this flow and step. The same each time it is asked for."""
+
+    def code(self, digits: int = 6) -> str:
+        """Return the decimal code of this flow and step, for an out-of-band message. Nothing of it is stored."""
+
+    def mac(self, label: str, message: bytes) -> Sequence[bytes]:
+        """Return keyed digests of a message, made with the newest master key first, for look-up secrets."""
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return bytes from the system's secure generator."""
+
+    def callback_url(self) -> str:
+        """Return the absolute address of this provider's answer path, for a remote party to come back to."""
+
+
+# --- Whom a submission is about ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A name the person typed. The engine finds the account by its canonical form, or pretends to."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An (issuer, subject) pair. Unverified at this point: the engine only loads by it."""
+
+    issuer: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialId:
+    """The public id of a credential of this provider, as a passkey sends it."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Nobody is named: the flow's subject is meant, or nobody at all."""
+
+
+Identification: TypeAlias = Identifier | Subject | CredentialId | Nobody
+
+
+# --- What a provider answers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message to the account's address. The worker makes the code anew, so that no payload ever holds it.
+
+    Attributes:
+        template: Mail template below `templates/mail/`, without ending.
+        digits: Length of the code of this flow and step (`ProviderContext.code`).
+    """
+
+    template: str
+    digits: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something is wanted from the person.
+
+    Attributes:
+        fields: What to ask for.
+        template: Page below the template folder; empty for the provider's own.
+        values: To be shown in the fields; secret fields are never filled.
+        params: Further plain values for the page and the JSON answer (a challenge, a QR code).
+        scratch: Private notes, encrypted until the next submission.
+        delivery: A message that goes out with the commit of this step.
+        errors: What was wrong with the submission before.
+    """
+
+    fields: tuple[Field, ...]
+    template: str = ""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, Plain] = field(default_factory=dict, repr=False)
+    scratch: Mapping[str, Plain] = field(default_factory=dict, repr=False)
+    delivery: Delivery | None = None
+    errors: tuple[FieldError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The submission proves what was asked for.
+
+    Attributes:
+        proof: From `ProviderContext.prove`.
+        credential: The credential as it must now be stored (a counter spent, a drift moved), or None if unchanged.
+        rehash: A fresh hash of the same credential, written on its own after the answer is settled.
+    """
+
+    proof: Proof
+    credential: Credential | None = None
+    needs_rehash: bool = False
+
+
+class Charge(StrEnum):
+    """On whose account a rejection is counted."""
+
+    ACCOUNT = "account"
+    FLOW = "flow"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The submission does not prove it.
+
+    Attributes:
+        reason: Stable reason code with a sentence in `messages.SENTENCES` or in the provider's `messages`.
+        charge: Whom it counts against. `NOTHING` is for submissions that were not judged at all.
+        credential: The credential as it must now be stored even so, for resynchronisation in two steps.
+    """
+
+    reason: str
+    charge: Charge = Charge.ACCOUNT
+    credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Go to a remote party and come back by GET. The engine adds `state`, bound to browser and flow."""
+
+    url: str
+    scratch: Mapping[str, Plain] = field(default_factory=dict, repr=False)
+
+
+Outcome: TypeAlias = Ask | Verified | Rejected | Redirect
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A new credential was made and confirmed."""
+
+    proof: Proof
+    credential: Credential
+
+
+Enrolment: TypeAlias = Ask | Enrolled | Rejected
+
+
+# --- The provider -----------------------------------------------------------------------------------------------------
+
+
+class Provider:
+    """Base of primary and second-factor providers. Subclass one of those; class attributes are the settings.
+
+    Attributes:
+        name: One word for file, templates, tests and credentials, such as `time_based_otp`.
+        label: What people read, a gettext message id.
+        factor: The kind of evidence a proof of it is.
+        method_name: What `getAuthMethods` tells tools. ViUR: `METHOD_NAME`.
+        path: Path segment. ViUR: the lower-cased class name behind `auth_` or `f2_`.
+        action: Last path segment its answers are posted to. ViUR: `ACTION_NAME`.
+        uses_hashing: Whether `answer` hashes, so that a place in the pool must be free first.
+        messages: Further reason codes and their sentences.
+    """
+
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    factor: ClassVar[Factor] = Factor.KNOWLEDGE
+    method_name: ClassVar[str] = ""
+    path: ClassVar[str] = ""
+    action: ClassVar[str] = ""
+    uses_hashing: ClassVar[bool] = False
+    messages: ClassVar[Mapping[str, str]] = {}
+
+    def configure(self, environment: Mapping[str, str]) -> bool:
+        """Read deployment settings (names without `AUTHFLOW_`, lower case); say whether the provider can be offered."""
+        return True
+
+    @property
+    def template(self) -> str:
+        """The page of the provider's form."""
+        return f"{self.name}/{self.action}.html"
+
+    def begin(self, context: ProviderContext) -> Ask | Redirect:
+        """Say what to ask for. Pure: the same flow and step give the same answer."""
+        raise NotImplementedError
+
+    def identify(self, submission: Submission) -> Identification:
+        """Say whom a submission is about. It is not believed yet; the engine only loads by it."""
+        return Nobody()
+
+    async def answer(self, credential: Credential | None, submission: Submission, context: ProviderContext) -> Outcome:
+        """Judge a submission.
+
+        Args:
+            credential: What this provider stored for the account, or None for an unknown or unequipped one. Both must
+                take the same time and give the same answer as a wrong submission.
+        """
+        raise NotImplementedError
+
+
+class PrimaryProvider(Provider):
+    """A provider that can open a flow: it finds out who somebody is."""
+
+    action: ClassVar[str] = "login"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _name_by_class(cls, "auth_", "X-VIUR-AUTH-")
+
+
+class SecondFactorProvider(Provider):
+    """A provider that adds a proof to an account which is already known.
+
+    Attributes:
+        is_substitute: It stands in for another factor (recovery codes): taken where a factor is owed, never demanded,
+            never offered first, and gone with the last other factor.
+    """
+
+    factor: ClassVar[Factor] = Factor.POSSESSION
+    action: ClassVar[str] = "otp"
+    is_substitute: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _name_by_class(cls, "f2_", "X-VIUR-2FACTOR-")
+
+
+def _name_by_class(cls: type[Provider], path_prefix: str, method_prefix: str) -> None:
+    """Fill path and method name from the class name as ViUR does, unless the class or a stock parent says them."""
+    if not cls.path:
+        cls.path = path_prefix + cls.__name__.lower()
+    if not cls.method_name:
+        cls.method_name = method_prefix + cls.__name__
+
+
+# --- Optional powers --------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Enrols(Protocol):
+    """A second factor that people can add by themselves."""
+
+    def begin_enrolment(self, context: ProviderContext) -> Ask:
+        """Make a new secret (in `Ask.scratch`) and show it."""
+
+    async def answer_enrolment(self, submission: Submission, context: ProviderContext) -> Enrolment:
+        """Judge the confirming submission against the secret in `submission.notes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCodes:
+    """Fresh codes to be shown once, and the credential that knows them."""
+
+    credential: Credential
+    codes: tuple[str, ...] = field(repr=False)
+
+
+@runtime_checkable
+class IssuesCodes(Protocol):
+    """A factor whose secrets are made by us and shown once."""
+
+    def issue(self, context: ProviderContext) -> IssuedCodes: ...
+
+
+@runtime_checkable
+class SetsPassword(Protocol):
+    """A primary provider whose credential is chosen by the person: registration, recovery, set-up and change use it.
+
+    The switches and templates of those are the provider's class attributes.
+    """
+
+    registration_enabled: bool
+    registration_email_verification_required: bool
+    registration_admin_verification_required: bool
+
+    @property
+    def password_field(self) -> Field: ...
+
+    async def new_credential(self, password: str, context: ProviderContext) -> Credential | Rejected:
+        """Make a credential of a new password, or say by a reason code why it is not accepted."""
+
+    async def check_captcha(self, submission: Submission, context: ProviderContext) -> bool:
+        """Hook on the first step of recovery and on registration; True lets the person go on."""

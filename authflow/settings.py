@@ -1,0 +1,138 @@
+"""Deployment settings: read once from the environment into one frozen object. The only reader of `os.environ`.
+
+Behaviour is not here: that is class attributes of `User` and of the providers. `docs/settings.md` lists every variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from authflow.errors import ConfigurationError
+
+PREFIX = "AUTHFLOW_"
+STOCK_USER = "authflow.user:User"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """See `docs/settings.md`; the names are those of the variables without `AUTHFLOW_`."""
+
+    store: str = "sqlite:authflow.db"
+    tasks: str = "local:"
+    mail: str = field(default="console:", repr=False)
+    mail_from: str = ""
+    secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    base_url: str = "http://127.0.0.1:8000"
+    user: str = STOCK_USER
+    templates: str = ""
+    bcrypt_rounds: int = 12
+    trusted_proxies: int = 0
+    admin: str = "admin@localhost"
+    workers: int = 1
+    on_app_engine: bool = False
+    provider_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people reach us by https: decides the form of the cookies."""
+        return self.base_url.startswith("https://")
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc
+
+
+def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str | None = None) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        environ: Instead of the process's own environment.
+        base_url: What `serve` listens on; `AUTHFLOW_BASE_URL` wins over it.
+
+    Raises:
+        ConfigurationError: A value is refused. The message names the variable and never shows a secret value.
+    """
+    env = os.environ if environ is None else environ
+    defaults = Settings()
+
+    def text(name: str, default: str) -> str:
+        return env.get(PREFIX + name, "").strip() or default
+
+    settings = Settings(
+        store=text("STORE", defaults.store),
+        tasks=text("TASKS", defaults.tasks),
+        mail=text("MAIL", defaults.mail),
+        mail_from=text("MAIL_FROM", ""),
+        secret_keys=tuple(key.strip() for key in env.get(PREFIX + "SECRET_KEYS", "").split(",") if key.strip()),
+        base_url=text("BASE_URL", base_url or defaults.base_url).rstrip("/"),
+        user=text("USER", STOCK_USER),
+        templates=text("TEMPLATES", ""),
+        bcrypt_rounds=_whole(env, "BCRYPT_ROUNDS", defaults.bcrypt_rounds, 4, 20),
+        trusted_proxies=_whole(env, "TRUSTED_PROXIES", 0, 0, 16),
+        admin=text("ADMIN", defaults.admin),
+        workers=_whole(env, "WORKERS", 1, 1, 256),
+        on_app_engine=env.get("GAE_ENV", "") == "standard",
+        provider_environment={
+            name.removeprefix(PREFIX).lower(): value for name, value in env.items() if name.startswith(PREFIX)
+        },
+    )
+    _check(settings)
+    return settings
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    raw = env.get(PREFIX + name, "").strip()
+    if not raw:
+        return default
+    if not (raw.isascii() and raw.isdigit() and low <= int(raw) <= high):
+        raise ConfigurationError(f"{PREFIX}{name} must be a whole number from {low} to {high}")
+    return int(raw)
+
+
+def _check(settings: Settings) -> None:
+    _check_base_url(settings.base_url)
+    scheme, _, rest = settings.store.partition(":")
+    if scheme not in {"sqlite", "memory", "datastore"} or (scheme == "sqlite" and not rest):
+        raise ConfigurationError(f"{PREFIX}STORE must be sqlite:PATH, memory: or datastore:[PROJECT][/NAMESPACE]")
+    if scheme == "memory" and settings.workers > 1:
+        raise ConfigurationError(f"{PREFIX}STORE: memory: cannot be shared by {settings.workers} workers")
+    if not settings.tasks.startswith(("local:", "cloudtasks:")):
+        raise ConfigurationError(f"{PREFIX}TASKS must be local: or cloudtasks:PROJECT/LOCATION/QUEUE")
+    if not settings.mail.startswith(("console:", "file:", "smtp://", "smtps://")):
+        raise ConfigurationError(f"{PREFIX}MAIL must be console:, file:DIR, smtp://... or smtps://...")
+    if settings.mail.startswith("console:") and not is_loopback(settings.base_url):
+        raise ConfigurationError(f"{PREFIX}MAIL: console: is for a loopback {PREFIX}BASE_URL only")
+    for key in settings.secret_keys:
+        if len(key) < 32 and not key.startswith("secretmanager:"):
+            raise ConfigurationError(f"{PREFIX}SECRET_KEYS: each key must have at least 32 characters")
+    if settings.on_app_engine:
+        for name, value, unsafe in (
+            ("STORE", settings.store, ("sqlite:", "memory:")),
+            ("TASKS", settings.tasks, ("local:",)),
+            ("MAIL", settings.mail, ("console:", "file:")),
+        ):
+            if value.startswith(unsafe):
+                raise ConfigurationError(f"{PREFIX}{name}: {value.partition(':')[0]}: is refused on App Engine")
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether an origin is reachable from this machine alone."""
+    return (urlsplit(base_url).hostname or "") in _LOOPBACK
+
+
+def _check_base_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}BASE_URL is not an address") from error
+    if parts.scheme not in {"http", "https"} or not host or parts.path or parts.query or parts.fragment:
+        raise ConfigurationError(f"{PREFIX}BASE_URL must be an origin such as https://login.example.org")
+    if parts.username or parts.password:
+        raise ConfigurationError(f"{PREFIX}BASE_URL must not hold a user or password")
+    if parts.scheme == "http" and not is_loopback(base_url):
+        raise ConfigurationError(f"{PREFIX}BASE_URL: http is for loopback addresses only; use https")
