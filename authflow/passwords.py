@@ -100,6 +100,7 @@ class HashingPool:
         except RuntimeError as error:
             slot._finish()
             raise Overloaded("the hashing pool is closed") from error
+        # Registered before the one of `wrap_future`: the slot is idle again before the awaiting task wakes.
         job.add_done_callback(slot._finish)
         try:
             return await asyncio.wrap_future(job)
@@ -270,8 +271,8 @@ class StoredHash:
     is_current: bool = False
 
 
-_SALT_AND_DIGEST: Final = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{31})"
 # bcrypt's base64 leaves bits over in the last character of the salt; libraries disagree about any but zeros.
+_SALT_AND_DIGEST: Final = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{31})"
 
 _PASSLIB_2: Final = re.compile(r"\$bcrypt-sha256\$v=2,t=2b,r=(?P<rounds>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$")
 _PASSLIB_1: Final = re.compile(r"\$bcrypt-sha256\$2[ab],(?P<rounds>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$")
@@ -281,9 +282,9 @@ _BCRYPT: Final = re.compile(r"\$2[aby]\$(?P<rounds>[0-9]{2})\$" + _SALT_AND_DIGE
 def _read_passlib(stored: str) -> StoredHash | None:
     """Read passlib's `bcrypt_sha256`: version 2 as we write it, and version 1, which hashed without the salt as key."""
     if match := _PASSLIB_2.fullmatch(stored):
-        return _stored_hash(match, _keyed, _accepts_all, is_current=True)
+        return _from_bcrypt(match, _keyed, _accepts_all, is_current=True)
     if match := _PASSLIB_1.fullmatch(stored):
-        return _stored_hash(match, _unkeyed, _accepts_all)
+        return _from_bcrypt(match, _unkeyed, _accepts_all)
     return None
 
 
@@ -294,7 +295,7 @@ def _read_bcrypt(stored: str) -> StoredHash | None:
     there; to accept such an account every password with the same beginning would have to be accepted.
     """
     if match := _BCRYPT.fullmatch(stored):
-        return _stored_hash(match, _plain, _fits_bcrypt)
+        return _from_bcrypt(match, _plain, _fits_bcrypt)
     return None
 
 
@@ -333,20 +334,19 @@ def _read(stored: str | None) -> StoredHash | None:
         return None
     for prefix, read in FORMATS.items():
         if stored.startswith(prefix):
-            return read(stored)
+            record = read(stored)
+            return record if record and MIN_ROUNDS <= record.rounds <= MAX_ROUNDS else None
     return None
 
 
-def _stored_hash(
+def _from_bcrypt(
     match: re.Match[str],
     prepare: Callable[[bytes, bytes], bytes],
     accepts: Callable[[bytes], bool],
     *,
     is_current: bool = False,
-) -> StoredHash | None:
+) -> StoredHash:
     salt, rounds = match["salt"].encode(), int(match["rounds"])
-    if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
-        return None
 
     def compute(secret: bytes) -> bytes:
         return _bcrypt_digest(prepare(salt, secret), salt, rounds)
@@ -355,13 +355,9 @@ def _stored_hash(
 
 
 def _dummy(salt: bytes, rounds: int) -> StoredHash:
-    """Make a hash that costs like a real one and that no password has. Made of random characters, not computed."""
-
-    def compute(secret: bytes) -> bytes:
-        return _bcrypt_digest(_keyed(salt, secret), salt, rounds)
-
-    digest = "".join(secrets.choice(_BCRYPT_BASE64) for _ in range(31))
-    return StoredHash(rounds, digest.encode(), compute, _accepts_all)
+    """Make what costs like a stored hash and no password has. The digest is drawn, not computed: that takes no time."""
+    digest = "".join(secrets.choice(_BCRYPT_BASE64) for _ in range(31)).encode()
+    return StoredHash(rounds, digest, lambda secret: _bcrypt_digest(_keyed(salt, secret), salt, rounds), _accepts_all)
 
 
 def _bcrypt_digest(secret: bytes, salt: bytes, rounds: int) -> bytes:
