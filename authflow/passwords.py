@@ -291,8 +291,8 @@ def _read_passlib(stored: str) -> StoredHash | None:
 def _read_bcrypt(stored: str) -> StoredHash | None:
     """Read plain bcrypt as Django, PHP, Rails and others store it.
 
-    Passwords over 72 bytes, or with a NUL, are refused as every maintained library does today. Older ones cut them
-    there; to accept such an account every password with the same beginning would have to be accepted.
+    Passwords over 72 bytes are refused. Older libraries cut them there: to let such an account in, every password with
+    the same beginning would have to do (it recovers instead). A NUL is refused, as bcrypt takes `a` for `a\\0a`.
     """
     if match := _BCRYPT.fullmatch(stored):
         return _from_bcrypt(match, _plain, _fits_bcrypt)
