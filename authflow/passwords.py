@@ -289,7 +289,7 @@ def _read_passlib(stored: str) -> StoredHash | None:
 
 
 def _read_bcrypt(stored: str) -> StoredHash | None:
-    """Read plain bcrypt as Django, PHP, Rails and others store it.
+    """Read plain bcrypt as PHP, Rails, Flask-Bcrypt and others store it.
 
     Passwords over 72 bytes are refused. Older libraries cut them there: to let such an account in, every password with
     the same beginning would have to do (it recovers instead). A NUL is refused, as bcrypt takes `a` for `a\\0a`.
