@@ -103,8 +103,12 @@ class SqliteStore:
         checks.check_question(kind, field, bounds, limit)
         question = checks.fingerprint(kind, field, bounds)
         value = f"json_extract(body, '$.{field}')"
-        # Kind and field are no parameters, else SQLite could not see that the partial index serves.
-        sql = f"SELECT {_COLUMNS} FROM record r WHERE kind = '{kind}' AND {value} IS NOT NULL"  # noqa: S608 - both are keys of INDEXED
+        # The index is named, since SQLite would rather read the whole kind by the primary key; kind and field are no
+        # parameters, else it could not see that the partial index serves.
+        sql = (
+            f"SELECT {_COLUMNS} FROM record r INDEXED BY {_index(kind, field)} "  # noqa: S608 - both are keys of INDEXED
+            f"WHERE kind = '{kind}' AND {value} IS NOT NULL"
+        )
         parameters: list[str | int] = []
         for operator, bound in zip(("=", "<=", ">="), bounds, strict=True):
             if bound is not None:
@@ -114,7 +118,9 @@ class SqliteStore:
             last, name = checks.read_cursor(question, cursor)
             sql += f" AND {value} >= ? AND ({value}, name) > (?, ?)"
             parameters += [last, last, name]
-        rows = self._select(f"{sql} ORDER BY {value}, name LIMIT ?", [*parameters, limit + 1])
+        # Of one value only the names are to be put in order; SQLite does not see that and would sort.
+        sql += " ORDER BY name LIMIT ?" if equals is not None else f" ORDER BY {value}, name LIMIT ?"
+        rows = self._select(sql, [*parameters, limit + 1])
         records = _records(rows[:limit])
         if len(rows) <= limit:
             return Page(records)
@@ -226,11 +232,15 @@ def _schema() -> dict[str, str]:
     for kind, fields in INDEXED.items():
         for field in fields:
             value = f"json_extract(body, '$.{field}')"
-            schema[f"record_{kind}_{field}"] = (
-                f"CREATE INDEX record_{kind}_{field} ON record ({value}, name) "
+            schema[_index(kind, field)] = (
+                f"CREATE INDEX {_index(kind, field)} ON record ({value}, name) "
                 f"WHERE kind = '{kind}' AND {value} IS NOT NULL"
             )
     return schema
+
+
+def _index(kind: str, field: str) -> str:
+    return f"record_{kind}_{field}"
 
 
 def _check_process(writer: Writer) -> None:
