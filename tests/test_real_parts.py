@@ -62,7 +62,7 @@ def run_suite(folder: Path, sources: dict[str, str], *options: str) -> subproces
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-ra", "--rootdir=.", *options],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=environment | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "400"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -13,8 +13,6 @@ pytest.importorskip("build", reason="building the wheel needs the package `build
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytestmark = pytest.mark.xdist_group("wheel")  # one worker, one build
-
 # Run by the interpreter into which the wheel was installed: prints where things came from.
 WHERE = """
 import authflow, providers
@@ -40,9 +38,8 @@ print("<form" in page.text)
 
 def needs(module: str) -> pytest.MarkDecorator:
     """Skip for as long as a module of the application is not written; to be removed with the last that is missing."""
-    return pytest.mark.skipif(
-        importlib.util.find_spec(f"authflow.{module}") is None, reason=f"no authflow.{module} yet"
-    )
+    is_missing = importlib.util.find_spec(f"authflow.{module}") is None
+    return pytest.mark.skipif(is_missing, reason=f"no authflow.{module} yet")
 
 
 @pytest.fixture(scope="module")
