@@ -56,25 +56,26 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Create the file and what it lacks, start the writer, connect the reader."""
-        writer = self._writer
-        if writer is None:
-            writer = self._writer = Writer(self._path, _schema(), self._trace)
+        is_first = self._writer is None
+        writer = self._writer = self._writer or Writer(self._path, _schema(), self._trace)
         _check_process(writer)
         try:
             await writer.run(())
             self._connect()
         except BaseException:
-            await self.close()
+            if is_first:
+                await self.close()
             raise
 
     async def close(self) -> None:
         """Finish the commits that wait, then let go of both connections and the thread."""
-        writer, self._writer = self._writer, None
-        reader, self._reader = self._reader, None
-        if writer is not None and writer.process == os.getpid():
-            await writer.stop()
-            if reader is not None:
-                reader.close()
+        writer, reader = self._writer, self._reader
+        if writer is None or writer.process != os.getpid():
+            return  # A forked child may not even close what it inherited.
+        self._writer = self._reader = None
+        await writer.stop()
+        if reader is not None:
+            reader.close()
 
     async def get(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
         """See `Store.get`. A name that no record can have is absent."""
@@ -165,10 +166,13 @@ class SqliteStore:
         _check_process(self._writer)
         if self._reader is None:
             address = self._path.as_uri() + "?mode=ro"
-            # Several event loops, each in its thread, may share the connection: SQLite takes turns itself.
-            reader = sqlite3.connect(
-                address, uri=True, timeout=READ_WAIT, isolation_level=None, check_same_thread=False
-            )
+            try:
+                # Several event loops, each in its thread, may share the connection: SQLite takes turns itself.
+                reader = sqlite3.connect(
+                    address, uri=True, timeout=READ_WAIT, isolation_level=None, check_same_thread=False
+                )
+            except sqlite3.Error as error:
+                raise unavailable(error) from error
             reader.set_trace_callback(traced(self._trace))
             self._reader = reader
         return self._reader

@@ -22,7 +22,7 @@ from authflow.errors import StoreConflict, StoreUnavailable
 LOCK_WAIT = 1.2
 """Seconds a commit waits for another process to finish its own."""
 
-ANSWER_WITHIN = 1.8
+ANSWER_WITHIN = 1.7
 """Seconds after which a commit is given up, its wait behind others included."""
 
 

@@ -324,6 +324,17 @@ async def test_a_read_leaves_no_transaction_open(store: SqliteStore, path: Path)
     assert busy == 0
 
 
+async def test_an_opening_again_that_fails_does_not_close_the_store(store: SqliteStore, path: Path) -> None:
+    with lock_held(path):
+        commits = [asyncio.create_task(store.commit([Put(ANN, {"by": by})])) for by in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable):
+            await store.open()
+        await asyncio.gather(*commits, return_exceptions=True)
+
+    await store.commit([Insert(ANN, {})])
+
+
 async def test_a_store_opens_while_another_process_writes(store: SqliteStore, path: Path) -> None:
     second = SqliteStore(path)
     with lock_held(path):
@@ -441,7 +452,11 @@ os._exit(0)
 @pytest.mark.parametrize(("when", "status", "names"), [("before", 0, "child parent"), ("after", 3, "before parent")])
 def test_a_fork_needs_an_opening_of_its_own(path: Path, when: str, status: int, names: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, str(path), when], cwd=ROOT, capture_output=True, text=True, timeout=20
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, str(path), when],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
 
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(status), "")
