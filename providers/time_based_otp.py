@@ -176,6 +176,8 @@ class TimeBasedOTP(SecondFactorProvider):
             secret = base64.b32decode(str(submission.notes["secret"]))
         except (KeyError, ValueError):
             return Rejected("ticket_invalid", Charge.NOTHING)
+        if len(secret) != _SECRET_BYTES:
+            return Rejected("ticket_invalid", Charge.NOTHING)
         code = _normalise(submission.get(self.otp_field.name), self.digits)
         if code is None:
             return Rejected("code_malformed", Charge.NOTHING)
