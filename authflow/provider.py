@@ -40,15 +40,27 @@ class Submission:
         return self.values.get(name, "")
 
 
+class HashVerdict(Protocol):
+    """What judging a password found."""
+
+    @property
+    def is_valid(self) -> bool: ...
+
+    @property
+    def needs_rehash(self) -> bool:
+        """Whether it is valid and should be stored anew, since its form or cost is not what is configured."""
+
+
 class Hashing(Protocol):
     """Slow hashing on the engine's bounded pool. A place in it has been taken before the provider is asked."""
 
     async def hash(self, password: str) -> str: ...
 
-    async def verify(self, password: str, stored: str | None) -> bool:
-        """Judge a password; `stored=None` costs the same and is False."""
+    async def verify(self, password: str, stored: str | None) -> HashVerdict:
+        """Judge a password; `stored=None` costs the same and is not valid."""
 
-    def needs_rehash(self, stored: str) -> bool: ...
+    def refusal(self, password: str, *, name: str = "") -> str | None:
+        """Return why a new password is not accepted, as a reason code, or None (ASVS 6.2.1 to 6.2.12)."""
 
 
 class Fetching(Protocol):
@@ -69,12 +81,23 @@ class ProviderContext(Protocol):
         hashing, fetching: See there. Not to be used in `begin`.
     """
 
-    now: datetime
-    account: Account | None
-    flow_id: str
-    step: int
-    hashing: Hashing
-    fetching: Fetching
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def account(self) -> Account | None: ...
+
+    @property
+    def flow_id(self) -> str: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def hashing(self) -> Hashing: ...
+
+    @property
+    def fetching(self) -> Fetching: ...
 
     def prove(self, provider: Provider, factor: Factor | None = None) -> Proof:
         """Mint the proof for the account, flow, step and submission at hand.
@@ -178,7 +201,7 @@ class Verified:
     Attributes:
         proof: From `ProviderContext.prove`.
         credential: The credential as it must now be stored (a counter spent, a drift moved), or None if unchanged.
-        rehash: A fresh hash of the same credential, written on its own after the answer is settled.
+        needs_rehash: The provider wants to store it anew after the answer is settled (see `Rehashes`).
     """
 
     proof: Proof
@@ -346,6 +369,13 @@ class IssuesCodes(Protocol):
     """A factor whose secrets are made by us and shown once."""
 
     def issue(self, context: ProviderContext) -> IssuedCodes: ...
+
+
+@runtime_checkable
+class Rehashes(Protocol):
+    """A provider whose stored form ages: it is renewed on its own after the answer is settled, failure ignored."""
+
+    async def rehash(self, credential: Credential, submission: Submission, context: ProviderContext) -> Credential: ...
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Keys and what is made with them: signed texts, keyed digests, encrypted notes. The one door to itsdangerous.
 
-One list of master keys, newest first. For each purpose a key is derived (HKDF, RFC 5869), so that nothing signed for one
-purpose is good for another. Signing and encrypting use the newest key; verifying and decrypting try all of them.
+One list of master keys, newest first. For each purpose a key is derived (HKDF, RFC 5869), so that nothing signed for
+one purpose is good for another. Signing and encrypting use the newest key; verifying and decrypting try all of them.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class CookieJar:
 
         Args:
             devices: The newest first, such as `(new, *cookies.devices(now))`. The first of each account is kept, of at
-                most four accounts.
+                most four accounts. None at all removes the cookie.
         """
         kept: dict[str, DeviceToken] = {}
         for device in devices:
@@ -188,7 +188,7 @@ class CookieJar:
             self._device_signer.sign(f"{token.device_id}.{token.account_id}.{token.epoch}.{token.issued_at}")
             for token in kept.values()
         )
-        return self._cookie(self.device_name, value, DEVICE_AGE)
+        return self._cookie(self.device_name, value, DEVICE_AGE if kept else timedelta(0))
 
     def _cookie(self, name: str, value: str, age: timedelta | None = None) -> str:
         if len(name) + len(value) > _MAX_COOKIE or not _OCTETS.fullmatch(value):

@@ -1,0 +1,369 @@
+"""What each judgement writes: plans of one conditional commit. Builds; never commits, never reads.
+
+Every plan writes the bucket that could have refused the submission, guarded, whether it was right or wrong: without
+that, the right guess among many parallel ones outruns the count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from authflow import audit, sessions
+from authflow.errors import AuthflowError, ContractViolation, FlowInvalid, IllegalTransition, NoMethodLeft
+from authflow.flow import (
+    Flow,
+    FlowCancelled,
+    FlowKind,
+    FlowState,
+    NotesTaken,
+    SentAway,
+    StepKind,
+    SubmissionRejected,
+    advance,
+)
+from authflow.loading import Loaded
+from authflow.model import Account, Credential, Event, LoginInfo, Plain
+from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, Verified
+from authflow.records import credential_key, login_info_key, spent_key
+from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
+from authflow.sessions import DeviceClaim, IssuedSession, Visitor
+from authflow.store.protocol import Delete, Insert, Put, Update, Write
+from authflow.tokens import new_id
+
+if TYPE_CHECKING:
+    from authflow.engine import Engine
+
+__all__ = ["Plan", "new_id"]
+
+MAX_FLOWS = 4
+"""Pending flows of one browser; the oldest is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One commit and what it means.
+
+    Attributes:
+        writes: All or none. Empty when nothing is to be counted or stored.
+        result: What the edge is told once the commit is done.
+        events: Inserted with the writes and logged after them.
+        refusal: Raised after the commit instead of the result.
+    """
+
+    writes: tuple[Write, ...]
+    result: Result
+    events: tuple[Event, ...] = ()
+    refusal: AuthflowError | None = None
+    has_tasks: bool = False
+    needs_rehash: bool = False
+
+    def all_writes(self) -> list[Write]:
+        return [*self.writes, *audit.inserted(self.events)]
+
+
+def rejected_first(
+    engine: Engine,
+    flow: Flow,
+    provider: Provider,
+    loaded: Loaded,
+    reason: str,
+    visitor: Visitor,
+    outcome: Rejected | None = None,
+) -> Plan:
+    """A first step went wrong: its buckets are raised. The flow still travels, so nothing of it is stored."""
+    charge = outcome.charge if outcome else Charge.ACCOUNT
+    ask = _form(engine, flow, provider, loaded.account if flow.subject else None)
+    result = NotProved(flow, provider, ask, reason, charge)
+    if charge is Charge.NOTHING:
+        return Plan((), result)
+    now = engine.services.clock()
+    writes: list[Write] = [bucket.failed(now) for bucket in loaded.buckets]
+    writes += _credential_writes(engine, provider, loaded, outcome.credential if outcome else None)
+    happened = audit.event(
+        "login_refused",
+        now,
+        account_id=loaded.account.id if loaded.account else "",
+        provider=provider.name,
+        flow_id=flow.id,
+        reason=reason,
+        client=visitor.network,
+    )
+    return Plan(tuple(writes), result, (happened,))
+
+
+def rejected_later(
+    engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, outcome: Rejected, visitor: Visitor
+) -> Plan:
+    """A later step went wrong: counted on the account, or on this flow alone, or not at all."""
+    account = loaded.account
+    if outcome.charge is Charge.NOTHING:
+        return Plan(
+            (), NotProved(flow, provider, _form(engine, flow, provider, account), outcome.reason, outcome.charge)
+        )
+    now = engine.services.clock()
+    moved = advance(flow, SubmissionRejected(provider.name, outcome.reason))
+    buckets = loaded.buckets if outcome.charge is Charge.ACCOUNT else ()
+    writes: list[Write] = [bucket.failed(now) for bucket in buckets]
+    writes += _credential_writes(engine, provider, loaded, outcome.credential)
+    writes.append(_session_with(engine, loaded, moved))
+    happened = audit.event(
+        "second_factor_refused",
+        now,
+        account_id=flow.subject,
+        provider=provider.name,
+        flow_id=flow.id,
+        reason=outcome.reason,
+        client=visitor.network,
+    )
+    ask = _form(engine, moved, provider, account)
+    reason = outcome.reason if moved.is_open else "too_many_rejections"
+    refusal = None if moved.is_open else FlowInvalid("too many rejections in one flow")
+    return Plan(tuple(writes), NotProved(moved, provider, ask, reason, outcome.charge), (happened,), refusal)
+
+
+def verified(
+    engine: Engine,
+    flow: Flow,
+    provider: Provider,
+    loaded: Loaded,
+    outcome: Verified,
+    visitor: Visitor,
+    with_static_key: bool,
+) -> Plan:
+    """A step was proved: count the proof, and complete the flow or open its next step."""
+    now = engine.services.clock()
+    is_first = not flow.proofs
+    _demand_own_proof(provider, outcome, loaded)
+    try:
+        if is_first:
+            moved = engine.user.continue_authentication_flow(flow, outcome.proof, loaded)
+            moved = replace(moved, deadline_at=now + engine.user.second_factor_time_window)
+        else:
+            moved = engine.user.second_factor_succeeded(flow, outcome.proof, loaded, now)
+    except IllegalTransition as error:
+        raise ContractViolation(f"{provider.name}: {error}") from error
+    writes: list[Write] = [write for bucket in loaded.buckets for write in bucket.succeeded(now)]
+    writes += _credential_writes(engine, provider, loaded, outcome.credential)
+    if is_first:
+        # The same travelling flow cannot be started twice, in this browser or in a copy of it.
+        writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))
+    if moved.state is FlowState.COMPLETED:
+        return completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)
+    if moved.state is FlowState.REFUSED:
+        reason = moved.trace[-1].partition(":")[2]
+        happened = _login_event(engine, "login_refused", moved, provider, visitor, reason=reason)
+        result = NotProved(moved, provider, Ask(()), reason)
+        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason))
+    return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
+
+
+def completed(
+    engine: Engine,
+    flow: Flow,
+    provider: Provider,
+    loaded: Loaded,
+    visitor: Visitor,
+    writes: list[Write],
+    with_static_key: bool,
+    needs_rehash: bool = False,
+    *,
+    account: Account | None = None,
+    codes: tuple[str, ...] = (),
+    events: tuple[Event, ...] = (),
+) -> Plan:
+    """The last owed step is done: a new session, and the old one ends.
+
+    Args:
+        account: As this very commit writes it, where it does (an enrolment raises the epoch).
+    """
+    subject = account or loaded.account
+    if subject is None:
+        raise ContractViolation("a completed flow without a subject")
+    now = engine.services.clock()
+    before = engine.loader.alive_session(loaded.session, now)
+    issued = engine.user.authenticate_user(
+        flow, subject, now, before=before, client=visitor.agent, with_static_key=with_static_key
+    )
+    writes.append(issued.write(engine.user.lifetimes))
+    writes += _end_of(loaded)
+    writes.append(_login_info_write(loaded, subject, engine, visitor))
+    device = next((d for d in visitor.devices if d.account_id == subject.id), None)
+    claim = DeviceClaim(device.device_id if device else new_id(), subject.id, subject.epoch)
+    kind = "reauthenticated" if flow.kind is FlowKind.REAUTHENTICATE else "login_completed"
+    happened = _login_event(engine, kind, flow, provider, visitor)
+    result = LoggedIn(flow, subject, issued, claim, codes)
+    return Plan(tuple(writes), result, (*events, happened), needs_rehash=needs_rehash)
+
+
+def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Plan:
+    """A factor was chosen: its form is open, and a message goes out where it wants one."""
+    ask = engine.ask(flow, provider, loaded.account)
+    writes, has_tasks = [_session_with(engine, loaded, flow)], False
+    delivery = _delivery_write(engine, flow, provider, ask)
+    if delivery is not None:
+        writes.append(delivery)
+        has_tasks = True
+    return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=has_tasks)
+
+
+def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask, visitor: Visitor) -> Plan:
+    """A provider wants to know more. A message that it sends counts like a failed attempt, or it could be flooded."""
+    now = engine.services.clock()
+    writes: list[Write] = []
+    delivery = _delivery_write(engine, flow, provider, ask, loaded)
+    if delivery is not None:
+        writes += [delivery, *(bucket.failed(now) for bucket in loaded.buckets)]
+    if flow.proofs:
+        writes.append(_session_with(engine, loaded, flow))
+    return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
+
+
+def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
+    """A stored flow moved without a proof."""
+    return Plan((_session_with(engine, loaded, flow),), result)
+
+
+def sent_away(flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
+    """Return the flow as it waits for the person to come back, with the provider's notes."""
+    return advance(advance(flow, NotesTaken(provider.name, outcome.scratch)), SentAway(provider.name))
+
+
+def cancelled(engine: Engine, loaded: Loaded) -> Plan:
+    """Every pending flow of the browser ends; a session that was made for them alone goes with them."""
+    session, record = loaded.session, loaded.session_record
+    if session is None or record is None:
+        raise FlowInvalid("no session")
+    flows = [advance(flow, FlowCancelled()) for flow in map(engine.vault.flow, session.flows) if flow.is_open]
+    now = engine.services.clock()
+    events = tuple(audit.event("flow_cancelled", now, account_id=flow.subject, flow_id=flow.id) for flow in flows)
+    write: Write
+    if session.account_id or session.fields:
+        write = sessions.update(replace(session, flows=()), record, engine.user.lifetimes)
+    else:
+        write = Delete(record.key, record.version)
+    result = NotProved(flows[-1], next(iter(engine.registry.providers.values())), Ask(()), "cancelled")
+    return Plan((write,), result, events)
+
+
+# --- Parts of plans ---------------------------------------------------------------------------------------------------
+
+
+def _next_step(
+    engine: Engine,
+    flow: Flow,
+    provider: Provider,
+    loaded: Loaded,
+    visitor: Visitor,
+    writes: list[Write],
+    needs_rehash: bool,
+) -> Plan:
+    step = flow.open_step
+    if step is None:
+        raise ContractViolation("an open flow without an open step")
+    issued: IssuedSession | None = None
+    now = engine.services.clock()
+    if engine.loader.alive_session(loaded.session, now) is None:
+        # Nobody is logged in by this: the session holds the pending flow and nothing else.
+        issued = sessions.issue(now, flows=(engine.vault.flow_data(flow),), client=visitor.agent)
+        writes.append(issued.write(engine.user.lifetimes))
+        writes += _end_of(loaded)
+    else:
+        writes.append(_session_with(engine, loaded, flow))
+    happened = _login_event(engine, "first_factor_verified", flow, provider, visitor)
+    offered = tuple(p for name in step.providers if (p := engine.registry.get(name)) is not None)
+    asking = engine.registry.get(flow.provider)
+    result: Result
+    delivery: Write | None = None
+    if step.kind is StepKind.ENROL:
+        result = EnrolmentOwed(flow, offered, issued)
+    elif asking is None:
+        result = ChoiceOwed(flow, offered, issued)
+    else:
+        ask = engine.ask(flow, asking, loaded.account)
+        delivery = _delivery_write(engine, flow, asking, ask)
+        result = StepOwed(flow, asking, ask, issued)
+    if delivery is not None:
+        writes.append(delivery)
+    return Plan(tuple(writes), result, (happened,), has_tasks=delivery is not None, needs_rehash=needs_rehash)
+
+
+def _demand_own_proof(provider: Provider, outcome: Verified, loaded: Loaded) -> None:
+    account, changed = loaded.account, outcome.credential
+    if account is None or outcome.proof.provider != provider.name or outcome.proof.subject != account.id:
+        raise ContractViolation(f"{provider.name}: the proof is not its own, or about somebody else")
+    if changed is not None and (changed.account_id != account.id or changed.provider != provider.name):
+        raise ContractViolation(f"{provider.name}: the changed credential is not the one it was handed")
+
+
+def _credential_writes(engine: Engine, provider: Provider, loaded: Loaded, changed: Credential | None) -> list[Write]:
+    record = loaded.credential_record(provider.name)
+    if changed is None:
+        return []
+    if loaded.account is None or record is None:
+        raise ContractViolation(f"{provider.name}: a changed credential where there was none")
+    if changed.account_id != loaded.account.id or changed.provider != provider.name:
+        raise ContractViolation(f"{provider.name}: the changed credential is not the one it was handed")
+    key = credential_key(changed.account_id, changed.provider)
+    return [Update(key, engine.vault.credential_data(changed), record.version)]
+
+
+def _session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
+    """Return the session's write with this flow in it, in its old place or as the newest; an ended one falls out."""
+    session, record = loaded.session, loaded.session_record
+    if session is None or record is None:
+        raise FlowInvalid("no session")
+    written = engine.vault.flow_data(flow)
+    others = [data for data in session.flows if data["id"] != flow.id]
+    flows = (*others, written) if flow.is_open else tuple(others)
+    return sessions.update(replace(session, flows=flows[-MAX_FLOWS:]), record, engine.user.lifetimes)
+
+
+def _end_of(loaded: Loaded) -> list[Write]:
+    record = loaded.session_record
+    return [] if record is None else [Delete(record.key, record.version)]
+
+
+def _login_info_write(loaded: Loaded, account: Account, engine: Engine, visitor: Visitor) -> Write:
+    info, now, key = loaded.login_info, engine.services.clock(), login_info_key(account.id)
+    fresh = LoginInfo(info.count + 1, now, info.last_at, visitor.network, info.last_address)
+    return Put(key, fresh.to_data())
+
+
+def _delivery_write(
+    engine: Engine, flow: Flow, provider: Provider, ask: Ask | Redirect, loaded: Loaded | None = None
+) -> Write | None:
+    if not isinstance(ask, Ask) or ask.delivery is None:
+        return None
+    account_id = flow.subject or (loaded.account.id if loaded and loaded.account else "")
+    payload: dict[str, Plain] = {
+        "account_id": account_id,
+        "flow_id": flow.id,
+        "step": flow.step,
+        "provider": provider.name,
+        "template": ask.delivery.template,
+        "digits": ask.delivery.digits,
+    }
+    return engine.services.tasks.write("deliver_message", payload, engine.services.clock())
+
+
+def _form(engine: Engine, flow: Flow, provider: Provider, account: Account | None) -> Ask:
+    if not flow.is_open:
+        return Ask(())
+    ask = engine.ask(flow, provider, account)
+    return ask if isinstance(ask, Ask) else Ask(())
+
+
+def _login_event(
+    engine: Engine, type_: str, flow: Flow, provider: Provider, visitor: Visitor, *, reason: str = ""
+) -> Event:
+    return audit.event(
+        type_,
+        engine.services.clock(),
+        account_id=flow.subject,
+        provider=provider.name,
+        flow_id=flow.id,
+        reason=reason,
+        client=visitor.network,
+        factors=[proof.provider for proof in flow.proofs],
+    )

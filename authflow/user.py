@@ -1,0 +1,292 @@
+"""`User`: what an application subclasses. Providers, valid methods, access rules and hooks, by class attributes.
+
+ViUR's names in Python's spelling. `User` orchestrates and decides; it holds no state of a request: there is one
+instance per application, and what concerns one person is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from authflow.errors import FlowInvalid, Forbidden, IllegalTransition, NotAuthenticated, NotFound, TooLate
+from authflow.fields import Field, FieldType
+from authflow.flow import SESSION_KINDS, Flow, FlowState, StepCompleted, advance
+from authflow.model import Account, Plain, Proof, Role, Session, Status
+from authflow.policy import remaining_steps
+from authflow.provider import Provider
+from authflow.registry import MethodSpec, ProviderSpec, Registry
+from authflow.sessions import Current, IssuedSession, Lifetimes, issue
+from authflow.throttle import Limits
+
+if TYPE_CHECKING:
+    from authflow.engine import Engine
+    from authflow.loading import Loaded
+
+
+class User:
+    """The user module of an application.
+
+    Attributes:
+        authentication_providers, second_factor_providers: Objects, classes, dotted paths or entry-point names.
+        valid_authentication_methods: Pairs (primary, second or None), in order. None falls away as soon as the account
+            has a usable factor paired with that primary.
+        second_factor_time_window: From the first proof to the last.
+        fresh_login_window: How recent a login must be to change factors or the password.
+        session_persistent_fields_on_login, session_persistent_fields_on_logout: Session fields that survive.
+        second_factor_required_roles: Roles whose accounts must have a second factor.
+        roles: What each role id may do.
+        access_rights: Flags an account can be given.
+        profile_fields: Further fields of an account, beyond name and rights.
+        limits, lifetimes: Budgets and ages.
+        admin_info: What admin tools show of this module.
+        site_name: Shown on pages and in mails.
+        account_templates: Pages that an application may replace, by what they show.
+    """
+
+    authentication_providers: ClassVar[Sequence[ProviderSpec]] = ("providers.user_password:UserPassword",)
+    second_factor_providers: ClassVar[Sequence[ProviderSpec]] = (
+        "providers.time_based_otp:TimeBasedOTP",
+        "providers.recovery_codes:RecoveryCodes",
+    )
+    valid_authentication_methods: ClassVar[Sequence[MethodSpec]] = (
+        ("user_password", "time_based_otp"),
+        ("user_password", None),
+    )
+    second_factor_time_window: ClassVar[timedelta] = timedelta(minutes=10)
+    fresh_login_window: ClassVar[timedelta] = timedelta(minutes=10)
+    session_persistent_fields_on_login: ClassVar[Sequence[str]] = ("language",)
+    session_persistent_fields_on_logout: ClassVar[Sequence[str]] = ("language",)
+    second_factor_required_roles: ClassVar[frozenset[str]] = frozenset()
+    roles: ClassVar[Sequence[Role]] = (
+        Role("user", "User"),
+        Role("viewer", "Viewer", ("admin", "user-view")),
+        Role("editor", "Editor", ("admin", "user-view", "user-add", "user-edit")),
+        Role("admin", "Administrator", ("admin", "user-view", "user-add", "user-edit", "user-delete")),
+    )
+    access_rights: ClassVar[Sequence[str]] = ("root", "admin", "user-view", "user-add", "user-edit", "user-delete")
+    profile_fields: ClassVar[tuple[Field, ...]] = (
+        Field("firstname", FieldType.TEXT, "First name", required=False, max_length=100, autocomplete="given-name"),
+        Field("lastname", FieldType.TEXT, "Last name", required=False, max_length=100, autocomplete="family-name"),
+    )
+    limits: ClassVar[Limits] = Limits()
+    lifetimes: ClassVar[Lifetimes] = Lifetimes()
+    login_redirect: ClassVar[str] = "/user/view/self"
+    site_name: ClassVar[str] = "authflow"
+    admin_info: ClassVar[Mapping[str, Plain]] = {"name": "User", "handler": "list", "icon": "person-fill"}
+
+    engine: Engine
+
+    # --- Providers ----------------------------------------------------------------------------------------------------
+
+    def make_registry(self, environment: Mapping[str, str]) -> Registry:
+        """Build the registry; called once when the app is built."""
+        return Registry(
+            self.authentication_providers,
+            self.second_factor_providers,
+            self.valid_authentication_methods,
+            environment=environment,
+        )
+
+    @property
+    def registry(self) -> Registry:
+        return self.engine.registry
+
+    def get_auth_methods(self) -> list[tuple[str, str | None]]:
+        """Tell tools which methods are open, by method name. ViUR: `getAuthMethods`."""
+        providers = self.registry.providers
+        return [
+            (providers[primary].method_name, providers[second].method_name if second else None)
+            for primary, second in self.registry.rules.pairs
+        ]
+
+    def second_factor_provider_by_class(self, cls: type[Provider]) -> Provider:
+        """Return the instance of a second-factor provider. ViUR: `secondFactorProviderByClass`.
+
+        Raises:
+            NotFound: It is not among the offered ones.
+        """
+        for provider in self.registry.second_factors:
+            if type(provider) is cls:
+                return provider
+        raise NotFound(f"{cls.__name__} is not an offered second factor")
+
+    # --- The flow -----------------------------------------------------------------------------------------------------
+
+    def continue_authentication_flow(self, flow: Flow, proof: Proof, loaded: Loaded) -> Flow:
+        """Count a proof and work out what is still owed. ViUR: `continueAuthenticationFlow`.
+
+        Args:
+            flow: As it was before the proof.
+            proof: Minted by the provider for this flow, subject and step.
+            loaded: The subject's live records.
+
+        Returns:
+            The flow after it: asking, choosing, refused or completed.
+
+        Raises:
+            IllegalTransition: The proof is not of this flow, subject or step.
+        """
+        account = loaded.account
+        if account is None:
+            raise IllegalTransition("a proof about nobody")
+        standing = loaded.standing(
+            is_active=self.is_active(account), demands_second_factor=self.demands_second_factor(account, flow)
+        )
+        rules = self.registry.rules
+        verdict = remaining_steps(flow.kind, (*flow.proofs, proof), rules, standing)
+        return advance(flow, StepCompleted(proof, account.epoch, verdict))
+
+    def second_factor_succeeded(self, flow: Flow, proof: Proof, loaded: Loaded, now: datetime) -> Flow:
+        """Count a second factor's proof. ViUR: `secondFactorSucceeded`.
+
+        Raises:
+            Forbidden: It is about another account than the one that opened the flow.
+            TooLate: The time window has passed.
+        """
+        if proof.subject != flow.subject:
+            raise Forbidden("second factor of another account")
+        if now >= flow.deadline_at:
+            raise TooLate()
+        return self.continue_authentication_flow(flow, proof, loaded)
+
+    def authenticate_user(
+        self, flow: Flow, account: Account, now: datetime, *, before: Session | None = None, client: str = "",
+        with_static_key: bool = False,
+    ) -> IssuedSession:  # fmt: skip
+        """Make the session of a completed flow. ViUR: `authenticateUser`.
+
+        Args:
+            before: The browser's session so far; its persistent fields are carried over, everything else ends.
+
+        Raises:
+            IllegalTransition: A step is still owed, or this kind of flow never logs in.
+            FlowInvalid: The account is not active, or not the flow's subject any more.
+        """
+        if flow.state is not FlowState.COMPLETED or flow.owed or flow.kind not in SESSION_KINDS or not flow.proofs:
+            raise IllegalTransition(f"a {flow.kind} flow that is {flow.state} does not log in")
+        if account.id != flow.subject or account.epoch < flow.epoch or not self.is_active(account):
+            raise FlowInvalid("the subject has changed")
+        kept = self._kept(before, self.session_persistent_fields_on_login)
+        return issue(
+            now, account=account, proofs=flow.proofs, fields=kept, client=client, with_static_key=with_static_key
+        )
+
+    def session_after_logout(self, before: Session, now: datetime) -> IssuedSession | None:
+        """Make the session that carries what survives a log-out, or None when nothing does."""
+        kept = self._kept(before, self.session_persistent_fields_on_logout)
+        return issue(now, fields=kept) if kept else None
+
+    def _kept(self, before: Session | None, names: Sequence[str]) -> dict[str, Plain]:
+        return {name: before.fields[name] for name in names if name in before.fields} if before else {}
+
+    # --- Hooks --------------------------------------------------------------------------------------------------------
+
+    async def on_login(self, flow: Flow, account: Account) -> None:
+        """Do something after a login is committed. Its failure does not undo the login. ViUR: `onLogin`."""
+
+    async def on_logout(self, account: Account) -> None:
+        """Do something after a log-out is committed. ViUR: `onLogout`."""
+
+    async def on_added(self, account: Account) -> None:
+        """Do something after an account was made by registration or by an admin. ViUR: `onAdded`."""
+
+    async def on_edited(self, account: Account) -> None:
+        """Do something after an account was changed. ViUR: `onEdited`."""
+
+    async def on_deleted(self, account: Account) -> None:
+        """Do something after an account is gone. Its sessions have ended with it. ViUR: `onDeleted`."""
+
+    def demands_second_factor(self, account: Account, flow: Flow) -> bool:
+        """Whether policy demands a second factor of this account for this flow."""
+        return not self.second_factor_required_roles.isdisjoint(account.roles)
+
+    # --- Rights -------------------------------------------------------------------------------------------------------
+
+    def is_active(self, account: Account) -> bool:
+        """Whether an account may log in and keep its sessions."""
+        return account.status >= Status.ACTIVE
+
+    def access_of(self, account: Account) -> frozenset[str]:
+        """Return every flag an account has, by itself and by its roles."""
+        by_role = {role.id: role.access for role in self.roles}
+        return frozenset(account.access).union(*(by_role.get(role, ()) for role in account.roles))
+
+    def is_admin(self, account: Account) -> bool:
+        return "root" in self.access_of(account)
+
+    def extend_access_rights(self) -> tuple[tuple[str, str], ...]:
+        """Return (flag, label) pairs to choose from when an account is edited. ViUR: `extendAccessRights`."""
+        return tuple((flag, flag.replace("-", " ")) for flag in self.access_rights)
+
+    def can_view(self, viewer: Account | None, account: Account) -> bool:
+        """Whether somebody may see an entry: the own one, or with the right to. ViUR: `canView`."""
+        if viewer is None:
+            return False
+        return viewer.id == account.id or not self.access_of(viewer).isdisjoint({"root", "user-view"})
+
+    def can_edit(self, editor: Account | None, account: Account) -> bool:
+        if editor is None:
+            return False
+        return editor.id == account.id or not self.access_of(editor).isdisjoint({"root", "user-edit"})
+
+    # --- Forms --------------------------------------------------------------------------------------------------------
+
+    def add_skel(self) -> tuple[Field, ...]:
+        """Declare what registration asks for, the password apart. ViUR: `addSkel`."""
+        return (
+            Field("name", FieldType.EMAIL, "E-mail address", max_length=254, autocomplete="username"),
+            *self.profile_fields,
+        )
+
+    def edit_skel(self, editor: Account, account: Account) -> tuple[Field, ...]:
+        """Declare what may be edited by whom. ViUR: `editSkel`. Name, status and rights are never a person's own."""
+        return self.profile_fields
+
+    # --- Requests -----------------------------------------------------------------------------------------------------
+
+    async def get_current_user(self, request: Any) -> Account | None:
+        """Return who is logged in. ViUR: `getCurrentUser`.
+
+        Args:
+            request: A Starlette request, or anything with a `scope`, that came through the middleware.
+
+        Raises:
+            StoreUnavailable: The store did not answer; never answered by None.
+        """
+        current = await self.get_current(request)
+        return None if current is None else current.account
+
+    async def get_current(self, request: Any) -> Current | None:
+        """Return session and account of a request, read once per request."""
+        found: Current | None = await request.scope["authflow"].current()
+        return found
+
+    async def view(self, viewer: Account | None, key: str) -> Account:
+        """Return an entry; `self` is the viewer's own. ViUR: `view`.
+
+        Raises:
+            NotAuthenticated: Nobody is logged in.
+            NotFound: There is no such entry, or the viewer may not see it: both look the same.
+        """
+        if viewer is None:
+            raise NotAuthenticated()
+        if key in ("self", viewer.id):
+            return viewer
+        account = await self.engine.account_by_id(key)
+        if account is None or not self.can_view(viewer, account):
+            raise NotFound()
+        return account
+
+
+def with_rights(account: Account, *, status: int | None = None, access: Sequence[str] | None = None) -> Account:
+    """Return a copy with another status or other flags, its epoch raised so that what was issued before ends."""
+    return replace(
+        account,
+        status=account.status if status is None else status,
+        access=account.access if access is None else tuple(access),
+        epoch=account.epoch + 1,
+        version=account.version + 1,
+    )
