@@ -210,14 +210,14 @@ class Renderer:
             # Plain text even where values are filled in, so that the page escapes the whole. Jinja's own "new style"
             # marks the message as safe, which holds for literals but not for a label that comes from elsewhere.
             found = self._translate(str(context.get("lang", ""))).gettext(message) if message else ""
-            return found % values if values else found
+            return _fill(found, message, values) if values else found
 
         @jinja2.pass_context
         def ngettext(
             context: jinja2.runtime.Context, singular: str, plural: str, count: int, /, **values: object
         ) -> str:
             found = self._translate(str(context.get("lang", ""))).ngettext(singular, plural, count)
-            return found % {"count": count, **values}
+            return _fill(found, singular if count == 1 else plural, {"count": count, **values})
 
         environment.globals.update(_=gettext, gettext=gettext, ngettext=ngettext, site_name=self._site_name, lang="")
         return environment
@@ -234,6 +234,13 @@ class Renderer:
             wanted = node.template  # type: ignore[attr-defined]  # the four share it, their base does not
             if isinstance(wanted, nodes.Const) and not getattr(node, "ignore_missing", False):
                 yield str(wanted.value)
+
+
+def _fill(translated: str, message: str, values: Mapping[str, object]) -> str:
+    try:
+        return translated % values
+    except (KeyError, TypeError, ValueError):  # a slip in a translation must not take the login page away
+        return message % values
 
 
 def _finalize(evaluation: jinja2.nodes.EvalContext, value: object) -> object:
