@@ -86,10 +86,10 @@ def _take_context(parameters: dict[str, str]) -> dict[str, str]:
 
 
 async def _read_body(scope: Scope, receive: Receive) -> dict[str, str]:
-    length = _single(scope, b"content-length")
-    if length and (not length.isdigit() or len(length) > 20):
+    length = _single(scope, b"content-length") or "0"
+    if not (length.isascii() and length.isdigit() and len(length) <= 20):
         raise BadInput("content-length is no number")
-    if length and int(length) > MAX_BODY:
+    if int(length) > MAX_BODY:
         raise PayloadTooLarge("content-length is over the limit")
     if _single(scope, b"content-encoding").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("the body is compressed")

@@ -35,7 +35,7 @@ def client_address(scope: Scope, settings: Settings) -> str:
     if settings.trusted_proxies:
         forwarded = b",".join(header_values(scope, b"x-forwarded-for"))
         hops = forwarded.rsplit(b",", settings.trusted_proxies)[-settings.trusted_proxies :]
-        if len(hops) == settings.trusted_proxies and hops != [b""]:
+        if forwarded and len(hops) == settings.trusted_proxies:
             return _canonical(hops[0].decode("latin-1"))
     peer = scope.get("client")
     return _canonical(str(peer[0])) if peer else UNKNOWN
