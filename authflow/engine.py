@@ -56,8 +56,8 @@ from authflow.records import Vault, account_key
 from authflow.results import Away, ChoiceOwed, EnrolmentOwed, LoggedIn, Result, StepOwed
 from authflow.sealing import FlowSealer
 from authflow.services import Services
-from authflow.sessions import Sessions, Visitor
-from authflow.store.protocol import Key, Update
+from authflow.sessions import Current, IssuedSession, Sessions, Visitor
+from authflow.store.protocol import Delete, Key, Update, Write
 from authflow.throttle import Admission
 from authflow.user import User
 
@@ -111,7 +111,8 @@ class Engine:
 
     def reference(self, flow: Flow, visitor: Visitor) -> str:
         """Return what a form sends back to name its flow: sealed while it travels, a handle once it is stored."""
-        return self.sealer.handle(flow) if flow.proofs else self.sealer.seal(flow, visitor.browser_id)
+        is_stored = bool(flow.proofs) or flow.kind is FlowKind.ENROL
+        return self.sealer.handle(flow) if is_stored else self.sealer.seal(flow, visitor.browser_id)
 
     def ask(self, flow: Flow, provider: Provider, account: Account | None = None) -> Ask | Redirect:
         """Say what a provider asks at this point of a flow. Pure, no store operation."""
@@ -177,7 +178,7 @@ class Engine:
         by_get: bool,
         with_static_key: bool,
     ) -> Result:
-        flow = self._travelling(reference, visitor)
+        flow = self.travelling(reference, visitor)
         if not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
         submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
@@ -218,10 +219,11 @@ class Engine:
             loaded, flow = await self._pending(provider.name, flow_id, subject, visitor)
             for attempt in range(MAX_TRIES):
                 now = self.services.clock()
-                self._demand_open(flow, loaded, now)
+                self.demand_open(flow, loaded, now)
                 for bucket in loaded.buckets:
                     bucket.demand(now)
-                if not flow.accepts(provider.name):
+                step = flow.open_step
+                if step is None or not flow.accepts(provider.name) or step.kind is not StepKind.PROVE:
                     raise FlowInvalid("the open step is not this provider's")
                 submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
                 with self.admission.enter(*loaded.buckets, now=now):
@@ -264,7 +266,7 @@ class Engine:
         flow_id, subject = self.sealer.read_handle(flow_reference)
         for attempt in range(MAX_TRIES):
             loaded, flow = await self._pending(provider.name, flow_id, subject, visitor)
-            self._demand_open(flow, loaded, self.services.clock())
+            self.demand_open(flow, loaded, self.services.clock())
             step = flow.open_step
             if step is None or not flow.accepts(provider.name) or step.kind is not StepKind.PROVE:
                 raise FlowInvalid("this factor is not asked for")
@@ -289,7 +291,7 @@ class Engine:
         """
         flow_id, subject = self.sealer.read_handle(flow_reference)
         loaded, flow = await self._pending(provider.name if provider else "", flow_id, subject, visitor)
-        self._demand_open(flow, loaded, self.services.clock())
+        self.demand_open(flow, loaded, self.services.clock())
         return self.position(flow, loaded.account)
 
     def position(self, flow: Flow, account: Account | None) -> Result:
@@ -322,6 +324,24 @@ class Engine:
             return
         raise StoreUnavailable("conflicts did not end")
 
+    async def log_out(self, current: Current) -> IssuedSession | None:
+        """End a session; return the anonymous one that carries what survives, where something does."""
+        now = self.services.clock()
+        kept = self.user.session_after_logout(current.session, now)
+        happened = audit.event("logged_out", now, account_id=current.account.id)
+        writes: list[Write] = [self.sessions.end(current), *audit.inserted((happened,))]
+        if kept is not None:
+            writes.append(kept.write(self.user.lifetimes))
+        try:
+            await self.services.store.commit(writes)
+        except StoreConflict:
+            # The session moved meanwhile (its use was noted, or it is gone): a log-out wins over both.
+            writes[0] = Delete(current.session_record.key)
+            await self.services.store.commit(writes)
+        audit.written((happened,))
+        await self.run_hook(self.user.on_logout(current.account))
+        return kept
+
     async def account_by_id(self, account_id: str) -> Account | None:
         """Read one account."""
         if not account_id or len(account_id) > 100:
@@ -332,7 +352,7 @@ class Engine:
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def _travelling(self, reference: str, visitor: Visitor) -> Flow:
+    def travelling(self, reference: str, visitor: Visitor) -> Flow:
         if not reference:
             return self.start()
         flow = self.sealer.open(reference, visitor.browser_id)
@@ -359,7 +379,7 @@ class Engine:
             loaded = await self.loader.later(flow.subject, visitor)
         return loaded, flow
 
-    def _demand_open(self, flow: Flow, loaded: Loaded, now: datetime) -> None:
+    def demand_open(self, flow: Flow, loaded: Loaded, now: datetime) -> None:
         if not flow.is_open:
             raise FlowInvalid("the flow has ended")
         if now >= flow.deadline_at:

@@ -323,15 +323,22 @@ class SecondFactorProvider(Provider):
     Attributes:
         is_substitute: It stands in for another factor (recovery codes): taken where a factor is owed, never demanded,
             never offered first, and gone with the last other factor.
+        notice_when_used: Mail template below `templates/mail/` of the message that its owner gets when a proof was made
+            with it; empty for none. It is told `remaining`.
     """
 
     factor: ClassVar[Factor] = Factor.POSSESSION
     action: ClassVar[str] = "otp"
     is_substitute: ClassVar[bool] = False
+    notice_when_used: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         _name_by_class(cls, "f2_", "X-VIUR-2FACTOR-")
+
+    def remaining(self, credential: Credential) -> int | None:
+        """Say how many uses a credential has left, or None where it does not wear out."""
+        return None
 
 
 def _name_by_class(cls: type[Provider], path_prefix: str, method_prefix: str) -> None:
@@ -354,6 +361,40 @@ class Enrols(Protocol):
 
     async def answer_enrolment(self, submission: Submission, context: ProviderContext) -> Enrolment:
         """Judge the confirming submission against the secret in `submission.notes`."""
+
+
+@runtime_checkable
+class ShowsEnrolment(Protocol):
+    """An enrolling factor that can show the secret of an open enrolment again, after a mistyped code."""
+
+    def show_enrolment(self, notes: Mapping[str, Plain], context: ProviderContext) -> Ask:
+        """Show what `begin_enrolment` showed.
+
+        Args:
+            notes: What it left in `Ask.scratch`.
+        """
+
+
+@runtime_checkable
+class AcceptsTokens(Protocol):
+    """A second factor of devices that the operator hands out."""
+
+    def new_hardware_token(
+        self,
+        account_id: str,
+        *,
+        serial: str,
+        secret_hex: str,
+        now: datetime,
+        interval: int,
+        digits: int,
+        algorithm: str,
+    ) -> Credential:
+        """Make the credential of a token from the data that its vendor delivers.
+
+        Raises:
+            BadInput: The data are not those of a supported device.
+        """  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,3 +438,8 @@ class SetsPassword(Protocol):
 
     async def check_captcha(self, submission: Submission, context: ProviderContext) -> bool:
         """Hook on the first step of recovery and on registration; True lets the person go on."""
+
+
+def as_password_setter(provider: object) -> SetsPassword | None:
+    """Return a provider as one that sets passwords, or None if it has not that power."""
+    return provider if isinstance(provider, SetsPassword) else None

@@ -18,12 +18,12 @@ class InstrumentedStore:
 
     Args:
         store: The store that does the work.
-        observers: See `Seam`.
+        seam: The application's seam, or observers for one of its own.
     """
 
-    def __init__(self, store: Store, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, store: Store, seam: Seam | Sequence[Observer] = ()) -> None:
         self._store = store
-        self._seam = Seam(observers)
+        self._seam = seam if isinstance(seam, Seam) else Seam(seam)
 
     async def open(self) -> None:
         """Pass on, unseen."""

@@ -1,0 +1,200 @@
+"""From settings to a running whole: the one place where adapters are chosen, each imported only if configured."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from authflow.accounts import Accounts
+from authflow.administration import Administration
+from authflow.engine import Engine
+from authflow.enrolment import Enrolment
+from authflow.errors import ConfigurationError
+from authflow.mail import MailTransport, transport_from_url
+from authflow.notices import handlers
+from authflow.passwords import HashingPool, PasswordHasher, threads_for
+from authflow.provider import Fetching
+from authflow.registry import import_object
+from authflow.render import Renderer
+from authflow.seam import Observer, Seam
+from authflow.services import Services, system_clock
+from authflow.settings import Settings
+from authflow.store.instrumented import InstrumentedStore
+from authflow.store.protocol import Store
+from authflow.tasks.protocol import Handler, TaskQueue
+from authflow.tokens import Keyring
+from authflow.user import User
+
+log = logging.getLogger("authflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything of one application, wired. Open it on the event loop that serves."""
+
+    settings: Settings
+    services: Services
+    engine: Engine
+    accounts: Accounts
+    enrolment: Enrolment
+    administration: Administration
+    renderer: Renderer
+    transport: MailTransport
+    handlers: Mapping[str, Handler]
+
+    async def open(self, *, with_worker: bool = True) -> None:
+        """Open the store and, in a server, begin to carry out deferred tasks."""
+        await self.services.store.open()
+        if with_worker:
+            await self.services.tasks.start(self.handlers)
+
+    async def close(self) -> None:
+        """Finish what is running and let go of everything."""
+        await self.services.tasks.stop()
+        await self.engine.settle()
+        await self.services.store.close()
+        self.services.pool.close()
+
+
+def build(
+    settings: Settings,
+    *,
+    user: User | None = None,
+    store: Store | None = None,
+    transport: MailTransport | None = None,
+    clock: Callable[[], datetime] = system_clock,
+    observers: tuple[Observer, ...] = (),
+    fetching: Fetching | None = None,
+) -> Application:
+    """Wire an application.
+
+    Args:
+        settings: From `settings.from_environment`.
+        user: Instead of the class that `AUTHFLOW_USER` names.
+        store, transport, clock, fetching: Instead of what the settings name, for tests and for other adapters.
+        observers: Told of every call to store, mail and remote parties.
+
+    Raises:
+        ConfigurationError: A setting or declaration is refused.
+    """
+    keyring = Keyring(secret_keys(settings))
+    seam = Seam(observers)
+    instrumented = InstrumentedStore(store or make_store(settings), seam)
+    pool = HashingPool(threads_for(settings.workers))
+    renderer = Renderer(settings.templates or None)
+    services = Services(
+        settings=settings,
+        store=instrumented,
+        tasks=make_queue(settings, instrumented, clock, seam),
+        keyring=keyring,
+        pool=pool,
+        hasher=PasswordHasher(pool, settings.bcrypt_rounds),
+        seam=seam,
+        clock=clock,
+        **({"fetching": fetching} if fetching is not None else {}),
+    )
+    engine = Engine(user or make_user(settings), services)
+    sending = transport or transport_from_url(settings.mail, sender=mail_sender(settings))
+    return Application(
+        settings=settings,
+        services=services,
+        engine=engine,
+        accounts=Accounts(engine),
+        enrolment=Enrolment(engine),
+        administration=Administration(engine),
+        renderer=renderer,
+        transport=sending,
+        handlers=handlers(engine, renderer, sending),
+    )
+
+
+def make_user(settings: Settings) -> User:
+    """Make the application's `User`."""
+    cls = import_object(settings.user)
+    if not (isinstance(cls, type) and issubclass(cls, User)):
+        raise ConfigurationError(f"AUTHFLOW_USER: {settings.user} is not a subclass of authflow.user:User")
+    return cls()
+
+
+def make_store(settings: Settings) -> Store:
+    """Make the store that the settings name."""
+    scheme, _, rest = settings.store.partition(":")
+    if scheme == "memory":
+        from authflow.store.memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "sqlite":
+        from authflow.store.sqlite import SqliteStore
+
+        return SqliteStore(rest)
+    raise ConfigurationError("AUTHFLOW_STORE: the Datastore adapter is not part of this release")
+
+
+def make_queue(settings: Settings, store: Store, clock: Callable[[], datetime], seam: Seam) -> TaskQueue:
+    """Make the task queue that the settings name."""
+    if settings.tasks.startswith("local:"):
+        from authflow.tasks.local import LocalQueue
+
+        return LocalQueue(store, clock=clock, seam=seam)
+    raise ConfigurationError("AUTHFLOW_TASKS: the Cloud Tasks adapter is not part of this release")
+
+
+def mail_sender(settings: Settings) -> str:
+    """Return the address mails come from; made up only where mail does not leave the machine."""
+    if settings.mail_from:
+        return settings.mail_from
+    if settings.mail.startswith(("console:", "file:")):
+        return "authflow@localhost"
+    raise ConfigurationError("AUTHFLOW_MAIL_FROM must name the sender's address")
+
+
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the master keys; beside a SQLite file they are made at the first start.
+
+    Raises:
+        ConfigurationError: None are set where they must be, or the file of keys is readable by others.
+    """
+    if settings.secret_keys:
+        if any(key.startswith("secretmanager:") for key in settings.secret_keys):
+            raise ConfigurationError("AUTHFLOW_SECRET_KEYS: secretmanager: is not part of this release")
+        return settings.secret_keys
+    scheme, _, path = settings.store.partition(":")
+    if scheme == "memory":
+        return (secrets.token_urlsafe(48),)
+    if scheme != "sqlite":
+        raise ConfigurationError("AUTHFLOW_SECRET_KEYS must be set for this store")
+    return _keys_beside(Path(path))
+
+
+def _keys_beside(database: Path) -> tuple[str, ...]:
+    file = database.with_name(database.name + ".keys")
+    try:
+        # Made by exactly one process: the others find it there.
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_keys(file)
+    except OSError as error:
+        raise ConfigurationError(f"AUTHFLOW_STORE: {file} cannot be written: {error.strerror}") from error
+    with os.fdopen(handle, "w") as stream:
+        stream.write(secrets.token_urlsafe(48) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    return _read_keys(file)
+
+
+def _read_keys(file: Path) -> tuple[str, ...]:
+    if file.stat().st_mode & 0o077:
+        raise ConfigurationError(f"{file} is readable by others; run: chmod 600 {file}")
+    for _ in range(200):
+        keys = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+        if keys:
+            return keys
+        import time
+
+        time.sleep(0.01)  # Another process has made it and is about to write it.
+    raise ConfigurationError(f"{file} is empty")

@@ -1,0 +1,246 @@
+"""The edge: one ASGI application over one table of routes. Reads the request, calls the engine, renders, answers.
+
+Plain ASGI: every answer gets the security headers, no error leaves as a 500, and a path costs one dictionary look-up.
+Mount it in an application of your own, or serve it alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from authflow.assembly import Application
+from authflow.errors import AuthflowError, BadInput, MethodNotAllowed, NotFound, SkeyInvalid, Unavailable
+from authflow.web import factors, html, login, people, service
+from authflow.web import json as json_renderer
+from authflow.web.body import ClientGone
+from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
+from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
+from authflow.web.exchange import SECRET_NAMES, Exchange
+from authflow.web.headers import Kind, RawHeader, SecurityHeaders
+from authflow.web.routes import Route, table
+from authflow.web.views import Form, SessionChange, View
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+ErrorRenderer: TypeAlias = Callable[[Exchange, AuthflowError], "Answer"]
+
+log = logging.getLogger("authflow.web")
+
+PROGRAM_PREFIXES = ("/json", "/admin")
+"""Where the json renderer speaks; `/admin` is what the older desktop tool calls it."""
+
+_STATIC = Path(__file__).parent / "static"
+_HTML, _JSON, _CSS = b"text/html; charset=utf-8", b"application/json", b"text/css; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes out."""
+
+    status: int
+    headers: list[RawHeader]
+    body: bytes
+    kind: Kind = Kind.PAGE
+
+    @classmethod
+    def html(cls, page: str, status: int = 200, kind: Kind = Kind.PAGE) -> Answer:
+        return cls(status, [(b"content-type", _HTML)], page.encode(), kind)
+
+    @classmethod
+    def json(cls, value: object, status: int = 200) -> Answer:
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return cls(status, [(b"content-type", _JSON)], body)
+
+    @classmethod
+    def redirect(cls, address: str) -> Answer:
+        # 303: whatever the method was, the next request is a GET (RFC 9110, section 15.4.4).
+        return cls(303, [(b"location", address.encode("ascii", "replace"))], b"")
+
+
+class Edge:
+    """The ASGI application.
+
+    Args:
+        app: The wired whole.
+        manages_lifespan: Whether the server's start and stop open and close it. Mounted in another application, call
+            `app.open` and `app.close` in that one's lifespan instead.
+    """
+
+    def __init__(self, app: Application, *, manages_lifespan: bool = True) -> None:
+        self.app = app
+        self.user = app.engine.user
+        self.jar = CookieJar(app.services.keyring, app.settings)
+        self.skeys = SkeyIssuer(app.services.keyring)
+        self._headers = SecurityHeaders(app.settings)
+        self._manages_lifespan = manages_lifespan
+        providers = tuple(app.engine.registry.providers.values())
+        declared = [
+            *login.routes(providers),
+            *people.routes(app.engine.registry.password_provider),
+            *factors.routes(app.engine.registry.second_factors),
+            *service.routes(),
+        ]
+        self.routes = table(declared)
+        self._paths = {prefix + path: (route, prefix) for prefix in ("", *PROGRAM_PREFIXES)
+                       for path, route in self.routes.items()}  # fmt: skip
+        self._plain: dict[str, Callable[[], Answer]] = {
+            "/healthz": lambda: Answer.json({"status": "ok"}),
+            "/_ah/warmup": self._warm_up,
+            html.STYLESHEET: self._stylesheet,
+        }
+        self._css: bytes | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            # No websocket of ours exists: closing before accepting answers 403.
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    # --- Requests -----------------------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if root and path.startswith(root):
+            path = path[len(root) :] or "/"
+        found, key = self._paths.get(path), ""
+        if found is None and (plain := self._plain.get(path)) is not None:
+            await self._send(send, scope, plain() if scope["method"] in ("GET", "HEAD") else Answer.json(None, 405))
+            return
+        if found is None:
+            parent, _, key = path.rpartition("/")
+            found = self._paths.get(parent + "/*") if key else None
+        prefix = found[1] if found else next((p for p in PROGRAM_PREFIXES if path.startswith(p + "/")), "")
+        x = Exchange(self, scope, receive, prefix, key)
+        x.path = path
+        renderer = json_renderer if prefix else html
+        try:
+            try:
+                if found is None:
+                    raise NotFound()
+                view = await self._handle(x, found[0])
+                answer = renderer.render(x, view)
+                self._apply(x, answer, view.session)
+            except AuthflowError as error:
+                answer = self._refused(x, error, renderer.render_error)
+            except ClientGone:
+                return
+        except Exception:
+            # The last resort (ASVS 16.5.4): nobody was let in, and the trace is in the log alone.
+            log.exception("a request failed")
+            answer = json_renderer.render_error(x, Unavailable())
+        await self._send(send, scope, answer)
+
+    async def _handle(self, x: Exchange, route: Route) -> View:
+        method = "GET" if x.method == "HEAD" else x.method
+        handler = {"GET": route.get, "POST": route.post}.get(method)
+        if handler is None:
+            raise MethodNotAllowed(route.methods)
+        await x.read()
+        if method == "GET":
+            return await handler(x)
+        if not SECRET_NAMES.isdisjoint(x.query):
+            raise BadInput("a secret in the query")
+        if route.needs_skey:
+            try:
+                await x.demand_skey()
+            except SkeyInvalid as error:
+                return await self._again(x, route, error)
+        return await handler(x)
+
+    async def _again(self, x: Exchange, route: Route, error: SkeyInvalid) -> View:
+        """On pages a form that is too old comes back with what was typed, passwords excepted, and a fresh skey."""
+        if x.by_program or route.get is None:
+            raise error
+        x.demand_browser()
+        try:
+            view = await route.get(x.as_reading())
+        except AuthflowError:
+            raise error from None
+        if view.next_path or not view.template:
+            raise error
+        form = view.form and Form(view.form.path, view.form.fields, {**view.form.values, **x.values}, view.form.errors)
+        return replace(view, status=error.status, form=form, errors=(error.sentence,))
+
+    def _refused(self, x: Exchange, error: AuthflowError, render: ErrorRenderer) -> Answer:
+        if error.status >= 500:
+            log.error("%s: %s", error.code, error.detail, exc_info=error.status == 500)
+        if error.status == 500:
+            error = Unavailable(error.detail)
+        answer = render(x, error)
+        if error.retry_after is not None:
+            seconds = max(1, -(-error.retry_after.total_seconds() // 1))
+            answer.headers.append((b"retry-after", str(int(seconds)).encode()))
+        if isinstance(error, MethodNotAllowed):
+            answer.headers.append((b"allow", ", ".join(error.allowed).encode()))
+        if x.new_browser_id:
+            answer.headers.append((b"set-cookie", self.jar.browser_cookie(x.new_browser_id).encode()))
+        return answer
+
+    def _apply(self, x: Exchange, answer: Answer, change: SessionChange) -> None:
+        """Set the cookies that an answer changes."""
+        headers, jar = answer.headers, self.jar
+        if x.new_browser_id:
+            headers.append((b"set-cookie", jar.browser_cookie(x.new_browser_id).encode()))
+        if change.issued is not None:
+            token = SessionToken(change.issued.secret, change.account_id)
+            headers.append((b"set-cookie", jar.session_cookie(token).encode()))
+            if change.issued.static_key and x.by_program:
+                headers += [(name.lower().encode(), change.issued.static_key.encode()) for name in STATIC_KEY_HEADERS]
+        elif change.is_ended:
+            headers.append((b"set-cookie", jar.clear_session().encode()))
+            headers.append((b"clear-site-data", b'"cache", "storage"'))
+        if change.device is not None:
+            claim = change.device
+            device = DeviceToken(claim.device_id, claim.account_id, claim.epoch, int(x.now.timestamp()))
+            headers.append((b"set-cookie", jar.device_cookie((device, *x.cookies.devices(x.now))).encode()))
+
+    async def _send(self, send: Send, scope: Scope, answer: Answer) -> None:
+        headers = self._headers.add(answer.headers, answer.kind)
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    # --- Plain paths and the server's life ----------------------------------------------------------------------------
+
+    def _stylesheet(self) -> Answer:
+        if self._css is None:
+            self._css = (_STATIC / "authflow.css").read_bytes()
+        return Answer(200, [(b"content-type", _CSS)], self._css, Kind.STATIC)
+
+    def _warm_up(self) -> Answer:
+        self.app.renderer.warm(["login.html"])
+        return Answer.json({"status": "warm"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._run(self.app.open, send, "lifespan.startup")
+            else:
+                await self._run(self.app.close, send, "lifespan.shutdown")
+                return
+
+    async def _run(self, step: Callable[[], Awaitable[None]], send: Send, name: str) -> None:
+        try:
+            if self._manages_lifespan:
+                await step()
+        except AuthflowError as error:
+            await send({"type": f"{name}.failed", "message": f"{error.code}: {error.detail or error.sentence}"})
+        else:
+            await send({"type": f"{name}.complete"})
+
+
+def create_app(app: Application, *, manages_lifespan: bool = True) -> Edge:
+    """Make the ASGI application of a wired whole."""
+    return Edge(app, manages_lifespan=manages_lifespan)

@@ -1,0 +1,311 @@
+"""Logging in and out: pages and submissions of primary providers and second factors, for every renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from authflow.errors import NotFound
+from authflow.fields import FieldError, read
+from authflow.flow import Flow, FlowKind
+from authflow.messages import sentence
+from authflow.provider import Ask, Charge, PrimaryProvider, Provider, Redirect, SecondFactorProvider, as_password_setter
+from authflow.results import Away, ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
+from authflow.sessions import IssuedSession
+from authflow.web.exchange import Exchange
+from authflow.web.redirects import safe_path
+from authflow.web.routes import Assurance, Handler, Route
+from authflow.web.views import Form, Meaning, SessionChange, View
+
+if TYPE_CHECKING:
+    from authflow.engine import Engine
+
+SELECT_PATH = "/user/select_secondfactor_provider"
+CANCEL_PATH = "/user/cancel"
+LOGOUT_PATH = "/user/logout"
+
+
+def routes(providers: Iterable[Provider]) -> list[Route]:
+    """Return the routes of logging in for these providers."""
+    found = [
+        Route("/user/login", Assurance.ANYBODY, get=login_page),
+        Route(SELECT_PATH, Assurance.PENDING, get=select_page, post=select),
+        Route(CANCEL_PATH, Assurance.PENDING, post=cancel),
+        Route(LOGOUT_PATH, Assurance.SESSION, get=logout_page, post=logout),
+        Route("/user/getAuthMethods", Assurance.ANYBODY, get=get_auth_methods),
+    ]
+    for provider in providers:
+        path = answer_path(provider)
+        if isinstance(provider, PrimaryProvider):
+            found.append(Route(path, Assurance.ANYBODY, get=_page_of(provider), post=_submission_to(provider)))
+        else:
+            found.append(Route(path, Assurance.PENDING, get=_page_of(provider), post=_submission_to(provider)))
+            found.append(Route(f"/user/{provider.path}/start", Assurance.PENDING, get=_start_of(provider)))
+    return found
+
+
+def answer_path(provider: Provider) -> str:
+    return f"/user/{provider.path}/{provider.action}"
+
+
+# --- The first step ---------------------------------------------------------------------------------------------------
+
+
+async def login_page(x: Exchange) -> View:
+    """Offer the primary providers side by side. No store operation, but for a person who logs in once more."""
+    engine = x.edge.app.engine
+    if x.by_program:
+        # ViUR 3.0 to 3.7: the names of the primary methods.
+        return View(Meaning.METHODS, data=[p.method_name for p in engine.registry.primaries])
+    flow, name = await _new_flow(x)
+    methods = [_method(x, flow, provider, {"name": name} if name else {}) for provider in engine.registry.primaries]
+    return View(
+        Meaning.FORM,
+        "login.html",
+        flow=engine.reference(flow, x.visitor),
+        extra={"methods": methods, "links": links(x), "reauthenticate": flow.kind is FlowKind.REAUTHENTICATE},
+    )
+
+
+async def _new_flow(x: Exchange) -> tuple[Flow, str]:
+    """Start the flow that the page's forms carry; where to go afterwards is fixed here."""
+    x.demand_browser()
+    engine = x.edge.app.engine
+    return_to = safe_path(x.get("next"), default="") if x.get("next") else ""
+    if x.get("reauthenticate") == "1":
+        current = await x.current()
+        if current is not None:
+            account = current.account
+            flow = engine.start(FlowKind.REAUTHENTICATE, return_to=return_to, subject=account.id, epoch=account.epoch)
+            return flow, account.name
+    return engine.start(return_to=return_to), ""
+
+
+def _method(x: Exchange, flow: Flow, provider: Provider, values: Mapping[str, str]) -> dict[str, object]:
+    ask = x.edge.app.engine.ask(flow, provider)
+    form = Form(answer_path(provider), ask.fields, {**ask.values, **values}) if isinstance(ask, Ask) else None
+    return {
+        "name": provider.name,
+        "label": provider.label,
+        "template": f"{provider.name}/form.html",
+        "form": form,
+        "params": dict(ask.params) if isinstance(ask, Ask) else {},
+        "href": answer_path(provider) if isinstance(ask, Redirect) else "",
+    }
+
+
+def links(x: Exchange) -> Mapping[str, str]:
+    """Return the ways for people who cannot use the form."""
+    provider = x.edge.app.engine.registry.password_provider
+    if provider is None:
+        return {"recover": "", "register": ""}
+    setter = as_password_setter(provider)
+    opens = setter is not None and setter.registration_enabled
+    base = f"/user/{provider.path}"
+    return {"recover": f"{base}/pwrecover", "register": f"{base}/add" if opens else ""}
+
+
+def _page_of(provider: Provider) -> Handler:
+    async def page(x: Exchange) -> View:
+        engine = x.edge.app.engine
+        if "state" in x.query:
+            return await _submitted(x, provider, by_get=True)
+        if isinstance(provider, SecondFactorProvider):
+            return present(x, await engine.pending(x.visitor, flow_reference=x.get("flow"), provider=provider))
+        flow, name = await _new_flow(x)
+        ask = engine.ask(flow, provider)
+        if isinstance(ask, Redirect):
+            away = engine.sealer.with_state(ask.url, flow, x.visitor.browser_id)
+            return View(Meaning.GO, next_path=away)
+        return _form_view(x, flow, provider, ask, values={"name": name} if name else {})
+
+    return page
+
+
+def _submission_to(provider: Provider) -> Handler:
+    async def submission(x: Exchange) -> View:
+        return await _submitted(x, provider, by_get=False)
+
+    return submission
+
+
+async def _submitted(x: Exchange, provider: Provider, *, by_get: bool) -> View:
+    engine = x.edge.app.engine
+    reference = x.get("state") if by_get else x.get("flow")
+    if isinstance(provider, PrimaryProvider) and not by_get:
+        missing = _missing(x, provider, reference)
+        if missing is not None:
+            return missing
+    result = await engine.submit(
+        provider, x.values, x.visitor, flow_reference=reference, by_get=by_get, with_static_key=x.by_program
+    )
+    return present(x, result)
+
+
+def _missing(x: Exchange, provider: Provider, reference: str) -> View | None:
+    """Show a first form again when a field is empty or malformed; nothing is read, judged or counted."""
+    engine = x.edge.app.engine
+    flow = engine.travelling(reference, x.visitor)
+    ask = engine.ask(flow, provider)
+    if not isinstance(ask, Ask):
+        return None
+    errors = read(ask.fields, x.values).errors
+    if not errors:
+        return None
+    x.demand_browser()
+    return _form_view(x, flow, provider, ask, errors=errors, values=x.values, status=400)
+
+
+# --- Later steps ------------------------------------------------------------------------------------------------------
+
+
+def _start_of(provider: Provider) -> Handler:
+    async def start(x: Exchange) -> View:
+        engine = x.edge.app.engine
+        return present(x, await engine.choose(provider, x.visitor, flow_reference=x.get("flow")))
+
+    return start
+
+
+async def select_page(x: Exchange) -> View:
+    """Show the usable factors of the pending flow."""
+    return present(x, await x.edge.app.engine.pending(x.visitor, flow_reference=x.get("flow")))
+
+
+async def select(x: Exchange) -> View:
+    """Take the person's choice: a provider's name, its method name, or the start path that tools send."""
+    engine, chosen = x.edge.app.engine, x.get("provider")
+    for provider in engine.registry.second_factors:
+        start_path = f"/user/{provider.path}/start"
+        if chosen in (provider.name, provider.path, provider.method_name, start_path, x.prefix + start_path):
+            return present(x, await engine.choose(provider, x.visitor, flow_reference=x.get("flow")))
+    raise NotFound("no such factor")
+
+
+async def cancel(x: Exchange) -> View:
+    """Give up what is pending in this browser."""
+    await x.edge.app.engine.cancel(x.visitor)
+    is_logged_in = await x.current() is not None
+    return View(Meaning.DONE, next_path="/user/login", session=SessionChange(is_ended=not is_logged_in))
+
+
+# --- Out --------------------------------------------------------------------------------------------------------------
+
+
+async def logout_page(x: Exchange) -> View:
+    """Ask whether to log out: a log-out is a POST."""
+    await x.demand_current()
+    return View(Meaning.FORM, "logout.html", form=Form(LOGOUT_PATH, ()))
+
+
+async def logout(x: Exchange) -> View:
+    """End the session. What is named persistent on log-out goes on in an anonymous one."""
+    current = await x.demand_current()
+    kept = await x.edge.app.engine.log_out(current)
+    change = SessionChange(issued=kept, is_ended=kept is None)
+    return View(Meaning.LOGGED_OUT, "logout_done.html", session=change)
+
+
+async def get_auth_methods(x: Exchange) -> View:
+    """Tell tools which pairs of methods are open. ViUR: `getAuthMethods`."""
+    return View(Meaning.METHODS, data=[list(pair) for pair in x.edge.user.get_auth_methods()])
+
+
+# --- From results to views --------------------------------------------------------------------------------------------
+
+
+def present(x: Exchange, result: Result) -> View:
+    """Say what a result means for this request, whatever the renderer."""
+    engine = x.edge.app.engine
+    match result:
+        case LoggedIn(flow, account, issued, device, codes):
+            change = SessionChange(issued, account.id, device)
+            target = flow.return_to or x.edge.user.login_redirect
+            if codes:
+                extra = {"codes": codes, "next_url": target}
+                return View(Meaning.DONE, "recovery_codes/show.html", extra=extra, session=change)
+            return View(Meaning.LOGGED_IN, next_path=target, session=change)
+        case Away(_, _, url):
+            return View(Meaning.GO, next_path=url)
+        case ChoiceOwed(flow, providers, issued):
+            handle = engine.sealer.handle(flow)
+            view = _choice_view(flow, providers, handle)
+            return _stored(x, view, flow, issued, f"{SELECT_PATH}?flow={handle}")
+        case EnrolmentOwed(flow, providers, issued):
+            paths = [f"/user/{p.path}/add" for p in providers]
+            view = View(Meaning.FORM, reason="enrolment_owed", next_path=paths[0], flow=engine.sealer.handle(flow))
+            return _stored(x, view, flow, issued, f"{paths[0]}?flow={engine.sealer.handle(flow)}")
+        case StepOwed(flow, provider, ask, issued):
+            if isinstance(ask, Redirect):
+                return View(Meaning.GO, next_path=engine.sealer.with_state(ask.url, flow, x.visitor.browser_id))
+            if not flow.proofs:
+                return _form_view(x, flow, provider, ask)
+            view = _form_view(x, flow, provider, ask)
+            return _stored(x, view, flow, issued, f"{answer_path(provider)}?flow={engine.sealer.handle(flow)}")
+        case NotProved(flow, provider, ask, reason, charge):
+            status = 400 if charge is Charge.NOTHING else 200
+            return _form_view(x, flow, provider, ask, reason=reason, values=x.values, status=status)
+
+
+def _stored(x: Exchange, view: View, flow: Flow, issued: IssuedSession | None, page: str) -> View:
+    """After a post, pages are reached by a redirect, so that going back or reloading sends nothing twice."""
+    change = SessionChange(issued, flow.subject) if issued else SessionChange()
+    is_on_its_way = x.is_post or x.scope["path"].endswith("/start") or view.reason == "enrolment_owed"
+    return replace(view, next_path=page if is_on_its_way else "", session=change)
+
+
+def _choice_view(flow: Flow, providers: tuple[Provider, ...], handle: str) -> View:
+    choices = [{"value": provider.name, "label": provider.label} for provider in providers]
+    return View(
+        Meaning.CHOICE,
+        "select_factor.html",
+        form=Form(SELECT_PATH, ()),
+        extra={"choices": choices, "cancel_url": CANCEL_PATH},
+        flow=handle,
+        factors=providers,
+    )
+
+
+def _form_view(
+    x: Exchange,
+    flow: Flow,
+    provider: Provider,
+    ask: Ask,
+    *,
+    reason: str = "",
+    errors: tuple[FieldError, ...] = (),
+    values: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> View:
+    engine = x.edge.app.engine
+    form = Form(answer_path(provider), ask.fields, {**ask.values, **(values or {})}, errors or ask.errors)
+    is_first = isinstance(provider, PrimaryProvider)
+    extra = {"label": provider.label, "links": links(x)} if is_first else _ways(engine, flow, provider)
+    return View(
+        Meaning.REFUSED if reason else (Meaning.FORM if is_first else Meaning.SECOND_FACTOR),
+        _template(x, provider, ask),
+        status,
+        form,
+        (sentence(reason, provider.messages),) if reason else (),
+        reason=reason,
+        params=ask.params,
+        extra=extra,
+        flow=engine.reference(flow, x.visitor),
+        provider=provider,
+    )
+
+
+def _template(x: Exchange, provider: Provider, ask: Ask) -> str:
+    wanted = ask.template or provider.template
+    if x.edge.app.renderer.has(wanted):
+        return wanted
+    return "user_password/login.html" if isinstance(provider, PrimaryProvider) else "second_factor.html"
+
+
+def _ways(engine: Engine, flow: Flow, provider: Provider) -> dict[str, object]:
+    """Name the other ways to take this step, and the way out."""
+    step, handle = flow.open_step, engine.sealer.handle(flow)
+    others = [engine.registry.get(name) for name in (step.accepted if step else ()) if name != provider.name]
+    alternatives = [{"label": p.label, "href": f"/user/{p.path}/start?flow={handle}"} for p in others if p is not None]
+    return {"label": provider.label, "alternatives": alternatives, "cancel_url": CANCEL_PATH}
