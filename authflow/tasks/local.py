@@ -292,7 +292,9 @@ class _Crew:
 
     async def _see_through(self, work: Callable[[], Awaitable[bool]]) -> None:
         try:
-            self.done += await work()
+            # Awaited first: `+=` would add to the count as it was before the wait.
+            is_done = await work()
+            self.done += is_done
         except Exception as error:
             # Out of here it would cancel the others of the group. The task itself is found again.
             log.error("a task was left at a fault: %s", _described(error))
