@@ -24,7 +24,7 @@ from authflow.flow import (
 )
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event, LoginInfo, Plain
-from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, Verified
+from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, SecondFactorProvider, Verified
 from authflow.records import credential_key, login_info_key, spent_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
@@ -106,7 +106,7 @@ def rejected_later(
     buckets = loaded.buckets if outcome.charge is Charge.ACCOUNT else ()
     writes: list[Write] = [bucket.failed(now) for bucket in buckets]
     writes += _credential_writes(engine, provider, loaded, outcome.credential)
-    writes.append(_session_with(engine, loaded, moved))
+    writes.append(session_with(engine, loaded, moved))
     happened = audit.event(
         "second_factor_refused",
         now,
@@ -148,14 +148,18 @@ def verified(
     if is_first:
         # The same travelling flow cannot be started twice, in this browser or in a copy of it.
         writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))
+    notice = _use_notice(engine, provider, loaded, outcome.credential)
+    writes += notice
     if moved.state is FlowState.COMPLETED:
-        return completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)
+        plan = completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)
+        return replace(plan, has_tasks=bool(notice))
     if moved.state is FlowState.REFUSED:
         reason = moved.trace[-1].partition(":")[2]
         happened = _login_event(engine, "login_refused", moved, provider, visitor, reason=reason)
         result = NotProved(moved, provider, Ask(()), reason)
-        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason))
-    return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
+        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason), has_tasks=bool(notice))
+    plan = _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
+    return replace(plan, has_tasks=plan.has_tasks or bool(notice))
 
 
 def completed(
@@ -199,8 +203,8 @@ def completed(
 def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Plan:
     """A factor was chosen: its form is open, and a message goes out where it wants one."""
     ask = engine.ask(flow, provider, loaded.account)
-    writes, has_tasks = [_session_with(engine, loaded, flow)], False
-    delivery = _delivery_write(engine, flow, provider, ask)
+    writes, has_tasks = [session_with(engine, loaded, flow)], False
+    delivery = delivery_write(engine, flow, provider, ask)
     if delivery is not None:
         writes.append(delivery)
         has_tasks = True
@@ -211,17 +215,17 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
     """A provider wants to know more. A message that it sends counts like a failed attempt, or it could be flooded."""
     now = engine.services.clock()
     writes: list[Write] = []
-    delivery = _delivery_write(engine, flow, provider, ask, loaded)
+    delivery = delivery_write(engine, flow, provider, ask, loaded)
     if delivery is not None:
         writes += [delivery, *(bucket.failed(now) for bucket in loaded.buckets)]
     if flow.proofs:
-        writes.append(_session_with(engine, loaded, flow))
+        writes.append(session_with(engine, loaded, flow))
     return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
 
 
 def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
     """A stored flow moved without a proof."""
-    return Plan((_session_with(engine, loaded, flow),), result)
+    return Plan((session_with(engine, loaded, flow),), result)
 
 
 def sent_away(flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
@@ -269,7 +273,7 @@ def _next_step(
         writes.append(issued.write(engine.user.lifetimes))
         writes += _end_of(loaded)
     else:
-        writes.append(_session_with(engine, loaded, flow))
+        writes.append(session_with(engine, loaded, flow))
     happened = _login_event(engine, "first_factor_verified", flow, provider, visitor)
     offered = tuple(p for name in step.providers if (p := engine.registry.get(name)) is not None)
     asking = engine.registry.get(flow.provider)
@@ -281,7 +285,7 @@ def _next_step(
         result = ChoiceOwed(flow, offered, issued)
     else:
         ask = engine.ask(flow, asking, loaded.account)
-        delivery = _delivery_write(engine, flow, asking, ask)
+        delivery = delivery_write(engine, flow, asking, ask)
         result = StepOwed(flow, asking, ask, issued)
     if delivery is not None:
         writes.append(delivery)
@@ -308,7 +312,7 @@ def _credential_writes(engine: Engine, provider: Provider, loaded: Loaded, chang
     return [Update(key, engine.vault.credential_data(changed), record.version)]
 
 
-def _session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
+def session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
     """Return the session's write with this flow in it, in its old place or as the newest; an ended one falls out."""
     session, record = loaded.session, loaded.session_record
     if session is None or record is None:
@@ -330,7 +334,7 @@ def _login_info_write(loaded: Loaded, account: Account, engine: Engine, visitor:
     return Put(key, fresh.to_data())
 
 
-def _delivery_write(
+def delivery_write(
     engine: Engine, flow: Flow, provider: Provider, ask: Ask | Redirect, loaded: Loaded | None = None
 ) -> Write | None:
     if not isinstance(ask, Ask) or ask.delivery is None:
@@ -345,6 +349,24 @@ def _delivery_write(
         "digits": ask.delivery.digits,
     }
     return engine.services.tasks.write("deliver_message", payload, engine.services.clock())
+
+
+def notice_write(engine: Engine, account: Account, template: str, **values: str | int) -> list[Write]:
+    """Return the write that defers a mail telling the owner what happened; nothing where no address is known."""
+    if not account.email:
+        return []
+    payload: dict[str, Plain] = {"template": template, "account_id": account.id, **values}
+    return [engine.services.tasks.write("send_notice", payload, engine.services.clock())]
+
+
+def _use_notice(engine: Engine, provider: Provider, loaded: Loaded, changed: Credential | None) -> list[Write]:
+    account = loaded.account
+    if account is None or not isinstance(provider, SecondFactorProvider) or not provider.notice_when_used:
+        return []
+    credential = changed or loaded.credentials.get(provider.name)
+    remaining = provider.remaining(credential) if credential else None
+    values = {} if remaining is None else {"remaining": remaining}
+    return notice_write(engine, account, provider.notice_when_used, **values)
 
 
 def _form(engine: Engine, flow: Flow, provider: Provider, account: Account | None) -> Ask:

@@ -115,6 +115,14 @@ class NameTaken(RequestError):
     sentence = "This name is taken."
 
 
+class AlreadyEnrolled(RequestError):
+    """The account has this factor already; it must be removed before another one takes its place."""
+
+    code = "already_enrolled"
+    status = 409
+    sentence = "This is set up already. Remove it first to set it up anew."
+
+
 class VersionConflict(RequestError):
     """The entry was edited by somebody else since it was read."""
 

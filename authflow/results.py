@@ -79,4 +79,18 @@ class Away:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What protects the account was changed: every other session has ended, the acting one was made anew.
+
+    Attributes:
+        account: As it is now.
+        codes: Fresh codes to be shown once.
+    """
+
+    session: IssuedSession
+    account: Account
+    codes: tuple[str, ...] = field(default=(), repr=False)
+
+
 Result: TypeAlias = LoggedIn | StepOwed | ChoiceOwed | EnrolmentOwed | NotProved | Away

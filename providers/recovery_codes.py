@@ -45,6 +45,7 @@ class RecoveryCodes(SecondFactorProvider):
     path = "f2_recoverycode"
     method_name = "X-VIUR-2FACTOR-RecoveryCode"
     is_substitute = True
+    notice_when_used = "recovery_code_used"
 
     code_field: ClassVar[Field] = Field("otptoken", FieldType.CODE, "Recovery code", max_length=64, autocomplete="off")
 
@@ -65,6 +66,9 @@ class RecoveryCodes(SecondFactorProvider):
         data = {**credential.data, "digests": left, "used": CODES - len(left)}
         spent = replace(credential, data=data, changed_at=context.now)
         return Verified(context.prove(self), spent)
+
+    def remaining(self, credential: Credential) -> int:
+        return len(_known(credential))
 
     def issue(self, context: ProviderContext) -> IssuedCodes:
         """Make ten codes. The credential replaces the one before, so that older codes are worth nothing."""

@@ -161,7 +161,11 @@ class TimeBasedOTP(SecondFactorProvider):
 
     def begin_enrolment(self, context: ProviderContext) -> Ask:
         """Make a secret and show it, as QR code, as link and to be typed."""
-        secret = base64.b32encode(context.random_bytes(_SECRET_BYTES)).decode()
+        return self.show_enrolment({"secret": base64.b32encode(context.random_bytes(_SECRET_BYTES)).decode()}, context)
+
+    def show_enrolment(self, notes: Mapping[str, Plain], context: ProviderContext) -> Ask:
+        """Show the secret of an open enrolment again."""
+        secret = str(notes["secret"])
         uri = self._key_uri(secret, context)
         return Ask(
             fields=(self.otp_field,),
@@ -200,6 +204,25 @@ class TimeBasedOTP(SecondFactorProvider):
         values = {"secret": secret, "issuer": issuer, "algorithm": self.algorithm}
         numbers = {"digits": self.digits, "period": self.interval}
         return f"otpauth://totp/{label}?{urlencode(values | numbers, quote_via=quote, safe='')}"
+
+
+    # --- For operators ------------------------------------------------------------------------------------------------
+
+    def new_hardware_token(
+        self, account_id: str, *, serial: str, secret_hex: str, now: datetime, interval: int = 60, digits: int = 6,
+        algorithm: str = "SHA1",
+    ) -> Credential:  # fmt: skip
+        """Make the credential of a token from the data that its vendor delivers. See the function of this name."""
+        made = new_hardware_token(
+            account_id,
+            serial=serial,
+            secret_hex=secret_hex,
+            now=now,
+            interval=interval,
+            digits=digits,
+            algorithm=algorithm,
+        )
+        return replace(made, provider=self.name)
 
 
 # --- For operators ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,330 @@
+"""Adding, removing and renewing second factors. Each change is one commit that ends every other session of the account.
+
+Who may: a fresh login that includes a second factor once the account has one, or a pending login whose last owed step
+is to enrol a factor. A pending login that still owes a proof gets nowhere here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import datetime
+from typing import NamedTuple
+
+from authflow import factor_plans
+from authflow.changes import Change, carry_out
+from authflow.commits import new_id
+from authflow.engine import Engine
+from authflow.errors import (
+    AlreadyEnrolled,
+    AuthflowError,
+    ContractViolation,
+    FlowInvalid,
+    Forbidden,
+    NotAuthenticated,
+    NotFound,
+    ReauthenticationRequired,
+)
+from authflow.factor_plans import Confirmation
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, NotesTaken, StepKind, advance, start
+from authflow.loading import Loaded
+from authflow.model import Account, Session, to_instant
+from authflow.policy import remaining_steps
+from authflow.provider import Ask, Enrolled, Enrols, IssuesCodes, Provider, Rejected, SecondFactorProvider, Submission
+from authflow.provider import Enrolment as Outcome
+from authflow.records import credential_key
+from authflow.results import Changed, LoggedIn, StepOwed
+from authflow.sessions import Current, Visitor, belongs_to
+from authflow.tokens import BadToken
+
+_log = logging.getLogger("authflow.enrolment")
+
+
+class FactorDetail(NamedTuple):
+    """What a profile page may say of an enrolled factor: since when, and how many uses are left (None: unlimited)."""
+
+    enrolled_at: datetime
+    remaining: int | None
+
+
+class FactorStatus(NamedTuple):
+    """One line of the profile page."""
+
+    provider: SecondFactorProvider
+    is_enrolled: bool
+    detail: FactorDetail | None
+
+
+class Enrolment:
+    """Second factors of one application's accounts. Stateless; safe to share."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- Adding -------------------------------------------------------------------------------------------------------
+
+    async def begin(
+        self, provider: Provider, visitor: Visitor, current: Current | None, *, flow_reference: str = ""
+    ) -> StepOwed:
+        """Make a new secret and show it. It is stored with the flow, encrypted, until it is confirmed.
+
+        Args:
+            current: Who is logged in. Without anybody, or where the login is not fresh, a pending login of this browser
+                whose open step is to enrol.
+            flow_reference: From the form that shows an owed enrolment; without one the newest such flow.
+
+        Raises:
+            NotFound: People cannot enrol this factor by themselves.
+            NotAuthenticated: Nobody is logged in, and no login waits for this.
+            ReauthenticationRequired: The login is too old, or lacks the second factor that the account has.
+            AlreadyEnrolled: The account has this factor.
+        """
+        factor = _enrolling(provider)
+        flow_id, subject = self._engine.sealer.read_handle(flow_reference)
+
+        async def prepare() -> Change[StepOwed]:
+            hint = subject or (current.account.id if current else visitor.account_id)
+            loaded = await self._engine.loader.later(hint, visitor)
+            owing = await self._owing(provider, flow_id, loaded, visitor, current)
+            if owing is None:
+                loaded = await self._live(visitor, current)
+                account, _ = self._acting(loaded)
+                flow = self._started(loaded)
+            else:
+                loaded, flow, account = owing
+            if provider.name in account.factors:
+                raise AlreadyEnrolled()
+            ask = factor.begin_enrolment(self._engine.context(flow, provider, account=account))
+            noted = advance(flow, NotesTaken(provider.name, ask.scratch))
+            return factor_plans.asked(self._engine, noted, provider, loaded, ask)
+
+        return await carry_out(self._engine, prepare)
+
+    async def confirm(
+        self,
+        provider: Provider,
+        values: Mapping[str, str],
+        visitor: Visitor,
+        flow_reference: str = "",
+        *,
+        with_static_key: bool = False,
+    ) -> Confirmation:
+        """Judge the confirming submission. The secret it confirms is burnt by that, whoever asks next.
+
+        Raises:
+            FlowInvalid: No enrolment of this browser is open, or too many submissions were wrong.
+            TooLate: The time for it is over.
+        """
+        factor = _enrolling(provider)
+        flow_id, subject = self._engine.sealer.read_handle(flow_reference)
+        judged: tuple[Flow, Outcome] | None = None
+
+        async def prepare() -> Change[Confirmation]:
+            nonlocal judged
+            loaded, flow = await self._open(provider, flow_id, subject, visitor)
+            if judged is None or (judged[0].id, judged[0].scratch) != (flow.id, flow.scratch):
+                judged = flow, await self._judge(flow, provider, factor, values, loaded)
+            match judged[1]:
+                case Enrolled() as outcome:
+                    if flow.kind in SESSION_KINDS:
+                        return factor_plans.logged_in(
+                            self._engine, flow, provider, loaded, outcome, visitor, with_static_key
+                        )
+                    return factor_plans.enrolled(self._engine, flow, provider, loaded, outcome, visitor)
+                case Rejected() as outcome:
+                    return factor_plans.rejected(self._engine, flow, provider, loaded, outcome, visitor)
+                case Ask() as ask:
+                    noted = advance(flow, NotesTaken(provider.name, ask.scratch))
+                    return factor_plans.asked_on(self._engine, noted, provider, loaded, ask)
+
+        result = await carry_out(self._engine, prepare)
+        if isinstance(result, LoggedIn):
+            await self._engine.run_hook(self._engine.user.on_login(result.flow, result.account))
+        return result
+
+    # --- Removing, renewing, showing ----------------------------------------------------------------------------------
+
+    async def remove(self, provider: Provider, visitor: Visitor, current: Current | None) -> Changed:
+        """Remove a factor; with the last one go the codes that stand in for it.
+
+        Raises:
+            NotAuthenticated: Nobody is logged in.
+            ReauthenticationRequired: The login is too old, or lacks the second factor.
+            NotFound: The account does not have this factor.
+        """
+
+        async def prepare() -> Change[Changed]:
+            loaded = await self._live(visitor, current)
+            account, session = self._acting(loaded)
+            if provider.name not in account.factors:
+                raise NotFound("this factor is not enrolled")
+            return factor_plans.removed(self._engine, provider, loaded, session, visitor)
+
+        return await carry_out(self._engine, prepare)
+
+    async def renew_codes(self, provider: Provider, visitor: Visitor, current: Current | None) -> Changed:
+        """Issue fresh codes in place of the old ones.
+
+        Raises:
+            NotAuthenticated: Nobody is logged in.
+            ReauthenticationRequired: The login is too old, or lacks the second factor.
+            NotFound: The provider issues no codes.
+            Forbidden: The account has no factor that they could stand in for (`factor_missing`).
+        """
+        if not isinstance(provider, IssuesCodes):
+            raise NotFound("this factor issues no codes")
+        issuing: IssuesCodes = provider
+
+        async def prepare() -> Change[Changed]:
+            loaded = await self._live(visitor, current)
+            account, session = self._acting(loaded)
+            if not factor_plans.real_factors(self._engine, account):
+                raise Forbidden("codes without a factor", code="factor_missing")
+            issued = issuing.issue(self._engine.context(self._started(loaded), provider, account=account))
+            return factor_plans.renewed(self._engine, provider, loaded, session, issued, visitor)
+
+        return await carry_out(self._engine, prepare)
+
+    async def status(self, current: Current) -> list[FactorStatus]:
+        """List the offered second factors and how the account stands to each, in one round trip."""
+        account, offered = current.account, self._engine.registry.second_factors
+        keys = {p.name: credential_key(account.id, p.name) for p in offered}
+        records = await self._engine.services.store.get(tuple(keys.values()))
+        lines = []
+        for provider in offered:
+            record = records.get(keys[provider.name])
+            is_enrolled = record is not None and (provider.is_substitute or provider.name in account.factors)
+            detail = None
+            if record is not None and is_enrolled:
+                try:
+                    remaining = provider.remaining(self._engine.vault.credential(record.data))
+                except BadToken:
+                    remaining = None  # Its key is gone. Shown all the same, or nobody could see what is in the way.
+                detail = FactorDetail(to_instant(record.data["created_at"]), remaining)
+            lines.append(FactorStatus(provider, is_enrolled, detail))
+        return lines
+
+    # --- Who may ------------------------------------------------------------------------------------------------------
+
+    async def _live(self, visitor: Visitor, current: Current | None) -> Loaded:
+        """Read the acting session and its account as they are in the moment of the change."""
+        if current is None or not visitor.session_id:
+            raise NotAuthenticated()
+        loaded = await self._engine.loader.later(current.account.id, visitor)
+        session = self._engine.loader.alive_session(loaded.session, self._engine.services.clock())
+        account = loaded.account
+        if account is None or session is None or not belongs_to(session, account):
+            raise NotAuthenticated()
+        if not self._engine.user.is_active(account):
+            raise NotAuthenticated()
+        return loaded
+
+    def _acting(self, loaded: Loaded) -> tuple[Account, Session]:
+        """Demand a fresh login, with a second factor if the account has one (NIST SP 800-63B-4, section 4.2.2)."""
+        account, session = loaded.account, loaded.session
+        if account is None or session is None or not self._is_fresh(loaded):
+            raise ReauthenticationRequired()
+        return account, session
+
+    def _is_fresh(self, loaded: Loaded) -> bool:
+        account, session = loaded.account, loaded.session
+        if account is None or session is None or session.authenticated_at is None:
+            return False
+        if self._engine.services.clock() - session.authenticated_at > self._engine.user.fresh_login_window:
+            return False
+        second = set(self._engine.registry.rules.second_factors)
+        return not account.factors or any(proof.provider in second for proof in session.proofs)
+
+    async def _owing(
+        self, provider: Provider, flow_id: str, loaded: Loaded, visitor: Visitor, current: Current | None
+    ) -> tuple[Loaded, Flow, Account] | None:
+        """Find a pending login that owes the enrolment of a factor. A fresh login comes first where none is named."""
+        session = self._engine.loader.alive_session(loaded.session, self._engine.services.clock())
+        if session is None:
+            return None
+        if current is not None and not flow_id and self._is_fresh(loaded):
+            return None
+        flows = [
+            flow
+            for flow in map(self._engine.vault.flow, session.flows)
+            if flow.kind in SESSION_KINDS and _owes_enrolment(flow, provider)
+        ]
+        if flow_id:
+            flows = [flow for flow in flows if flow.id == flow_id]
+        elif current is not None:
+            flows = [flow for flow in flows if flow.subject == current.account.id]
+        if not flows:
+            return None
+        return await self._with_subject(flows[-1], loaded, visitor)
+
+    async def _open(self, provider: Provider, flow_id: str, subject: str, visitor: Visitor) -> tuple[Loaded, Flow]:
+        """Find the flow whose secret is to be confirmed."""
+        if not visitor.session_id:
+            raise FlowInvalid("no session")
+        loaded = await self._engine.loader.later(subject or visitor.account_id, visitor)
+        session = self._engine.loader.alive_session(loaded.session, self._engine.services.clock())
+        if session is None:
+            raise FlowInvalid("no session")
+        flows = [
+            flow
+            for flow in map(self._engine.vault.flow, session.flows)
+            if _owes_enrolment(flow, provider) and provider.name in flow.scratch and flow_id in ("", flow.id)
+        ]
+        if not flows:
+            raise FlowInvalid("no enrolment is open in this browser")
+        loaded, flow, account = await self._with_subject(flows[-1], loaded, visitor)
+        if flow.kind is FlowKind.ENROL and not belongs_to(session, account):
+            raise FlowInvalid("the login that began this has ended")
+        return loaded, flow
+
+    async def _with_subject(self, flow: Flow, loaded: Loaded, visitor: Visitor) -> tuple[Loaded, Flow, Account]:
+        if loaded.account is None or loaded.account.id != flow.subject:
+            loaded = await self._engine.loader.later(flow.subject, visitor)
+        self._engine.demand_open(flow, loaded, self._engine.services.clock())
+        if loaded.account is None:
+            raise FlowInvalid("the subject is gone")
+        return loaded, flow, loaded.account
+
+    def _started(self, loaded: Loaded) -> Flow:
+        engine, now, account = self._engine, self._engine.services.clock(), loaded.account
+        if account is None:
+            raise NotAuthenticated()
+        standing = loaded.standing(is_active=engine.user.is_active(account), demands_second_factor=False)
+        return start(
+            flow_id=new_id(),
+            kind=FlowKind.ENROL,
+            verdict=remaining_steps(FlowKind.ENROL, (), engine.registry.rules, standing),
+            created_at=now,
+            deadline_at=now + engine.user.second_factor_time_window,
+            fingerprint=engine.registry.fingerprint,
+            subject=account.id,
+            epoch=account.epoch,
+        )
+
+    async def _judge(
+        self, flow: Flow, provider: Provider, factor: Enrols, values: Mapping[str, str], loaded: Loaded
+    ) -> Outcome:
+        submission = Submission(values, flow.scratch.get(provider.name, {}))
+        pool = self._engine.services.pool
+        try:
+            with pool.reserve() if provider.uses_hashing else nullcontext() as slot:
+                context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
+                return await factor.answer_enrolment(submission, context)
+        except AuthflowError:
+            raise
+        except Exception as error:
+            # A provider that breaks enrols nothing: a fault to the person, the trace in the log.
+            _log.exception("provider %s failed", provider.name)
+            raise ContractViolation(f"{provider.name} failed: {type(error).__name__}") from error
+
+
+def _enrolling(provider: Provider) -> Enrols:
+    if not isinstance(provider, SecondFactorProvider) or not isinstance(provider, Enrols):
+        raise NotFound("people cannot enrol this factor by themselves")
+    return provider
+
+
+def _owes_enrolment(flow: Flow, provider: Provider) -> bool:
+    step = flow.open_step
+    return step is not None and step.kind is StepKind.ENROL and flow.accepts(provider.name)
