@@ -507,7 +507,7 @@ async def listing(
     """Read the outbox to its end, as one list of names a page."""
     pages: list[list[str]] = []
     cursor = None
-    while True:
+    for _ in range(100):
         page = await store.find(
             "outbox", "due_at", equals=equals, at_most=at_most, at_least=at_least, limit=limit, cursor=cursor
         )
@@ -515,6 +515,7 @@ async def listing(
         cursor = page.cursor
         if cursor is None:
             return pages
+    raise AssertionError("the listing does not end")
 
 
 def names(numbers: Sequence[int]) -> list[str]:

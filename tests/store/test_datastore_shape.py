@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud.datastore_v1 import DatastoreAsyncClient, types
