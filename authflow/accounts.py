@@ -1,0 +1,222 @@
+"""Accounts: registration, verification, recovery, set-up, and what people change of their own account.
+
+One instance per engine, without state. Each change is one commit with its event and its mails; hooks run after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from authflow import audit, commits, sessions
+from authflow.account_work import (
+    Invalid,
+    Records,
+    Registered,
+    Stage,
+    account_in,
+    account_write,
+    field_error,
+    refused,
+)
+from authflow.changes import Change, carry_out
+from authflow.errors import NotAuthenticated, NotFound, ReauthenticationRequired, VersionConflict
+from authflow.fields import Field, FieldType, read
+from authflow.flow import Flow, FlowKind
+from authflow.model import Account, Credential, Event, Session
+from authflow.passwords import Slot
+from authflow.provider import Outcome, Rejected, Submission, Verified
+from authflow.records import account_key, credential_key, name_key, session_key
+from authflow.recovery import Recovery
+from authflow.registration import Registration
+from authflow.sessions import Current, IssuedSession, Visitor
+from authflow.store.protocol import Delete, Key, Record, Write
+from authflow.throttle import Bucket
+from authflow.tickets import TicketInvalid
+
+__all__ = ["Accounts", "Invalid", "Registered", "Stage", "TicketInvalid"]
+
+CURRENT_PASSWORD = "current_password"
+
+
+class Accounts(Registration, Recovery):
+    """Runs everything about accounts that is no login."""
+
+    # --- The own password ---------------------------------------------------------------------------------------------
+
+    def change_password_fields(self) -> tuple[Field, ...]:
+        """Declare what changing the password asks for."""
+        current = Field(
+            CURRENT_PASSWORD, FieldType.PASSWORD, "Current password", autocomplete="current-password", max_length=1024
+        )
+        return (current, self.password_side().power.password_field)
+
+    def demand_fresh_login(self, session: Session) -> None:
+        """Refuse what a session that was left open must not do.
+
+        Raises:
+            ReauthenticationRequired: The last login is longer ago than `User.fresh_login_window`.
+        """
+        at = session.authenticated_at
+        if at is None or self.now - at >= self.engine.user.fresh_login_window:
+            raise ReauthenticationRequired()
+
+    async def change_password(
+        self, current: Current, values: Mapping[str, str], visitor: Visitor
+    ) -> IssuedSession | Invalid:
+        """Set another password. Every other session, ticket and device ends; the acting session is made anew.
+
+        Returns:
+            The session to go on with, or what is wrong in the form. A wrong current password counts like one at login.
+
+        Raises:
+            ReauthenticationRequired: The login is not fresh.
+            NotAuthenticated: The session has ended meanwhile.
+            TooManyAttempts: Too many wrong passwords for this name.
+            Overloaded: The hashing pool is full.
+        """
+        side = self.password_side()
+        self.demand_fresh_login(current.session)
+        fields = self.change_password_fields()
+        reading = read(fields, values)
+        if reading.errors:
+            return refused(fields, reading.values, *reading.errors)
+        account_id, session_place = current.account.id, session_key(current.session.id)
+        credential_place = credential_key(account_id, side.provider.name)
+        new_name = side.power.password_field.name
+        submission = Submission({"name": current.account.name, "password": reading.values[CURRENT_PASSWORD]})
+
+        with self.engine.services.pool.reserve() as slot:
+            made: list[Credential] = []
+            judged: list[tuple[Flow, int | None, Outcome]] = []
+
+            async def prepare(records: Records, bucket: Bucket) -> Change[IssuedSession | Invalid]:
+                account, session = account_in(records, account_id), self._live_session(records, session_place)
+                if account is None or session is None or not sessions.belongs_to(session, account):
+                    raise NotAuthenticated()
+                # The new one first: what is wrong with it must not tell that the current one was right.
+                flow = self.engine.start(FlowKind.SETTINGS, subject=account.id, epoch=account.epoch)
+                if not made:
+                    answer = await self.make_credential(side, flow, account, reading.values[new_name], slot)
+                    if isinstance(answer, Rejected):
+                        error = field_error(new_name, answer.reason, side.provider.messages)
+                        return Change((), refused(fields, reading.values, error))
+                    made.append(answer)
+                record = records.get(credential_place)
+                version = record.version if record else None
+                if not judged or judged[0][1] != version:
+                    judged[:] = [(flow, version, await self._judge(flow, account, record, submission, slot))]
+                flow, _, outcome = judged[0]
+                if not isinstance(outcome, Verified) or record is None:
+                    happened = self._password_event("password_change_refused", account, visitor, "password_wrong")
+                    error = field_error(CURRENT_PASSWORD, "password_wrong")
+                    return Change((bucket.failed(self.now),), refused(fields, reading.values, error), (happened,))
+                self.demand_completed(self.counted(flow, account, outcome.proof))
+                raised = replace(account, epoch=account.epoch + 1)
+                issued = sessions.reissue(session, raised, self.now)
+                writes: list[Write] = [
+                    *bucket.succeeded(self.now),
+                    account_write(raised, records),
+                    self.credential_write(made[0], record),
+                    Delete(session_place, records[session_place].version),
+                    issued.write(self.engine.user.lifetimes),
+                    *commits.notice_write(self.engine, account, "password_changed"),
+                ]
+                happened = self._password_event("password_changed", account, visitor)
+                return Change(tuple(writes), issued, (happened,), has_tasks=True)
+
+            return await self.within_limit(
+                self.engine.user.limits.password_per_name,
+                "password_per_name",
+                current.account.canonical_name,
+                (session_place, account_key(account_id), credential_place),
+                prepare,
+                is_exact=True,
+            )
+
+    async def _judge(
+        self, flow: Flow, account: Account, record: Record | None, submission: Submission, slot: Slot
+    ) -> Outcome:
+        provider = self.password_side().provider
+        context = self.engine.context(flow, provider, account=account, slot=slot, submission=submission)
+        credential = None if record is None else self.engine.vault.credential(record.data)
+        return await provider.answer(credential, submission, context)
+
+    def _live_session(self, records: Records, place: Key) -> Session | None:
+        record = records.get(place)
+        session = None if record is None else Session.from_data(place.name, record.data)
+        return self.engine.loader.alive_session(session, self.now)
+
+    def _password_event(self, type_: str, account: Account, visitor: Visitor, reason: str = "") -> Event:
+        name = self.password_side().provider.name
+        return audit.event(type_, self.now, account_id=account.id, provider=name, reason=reason, client=visitor.network)
+
+    # --- The own entry ------------------------------------------------------------------------------------------------
+
+    async def edit(
+        self, current: Current, values: Mapping[str, str], expected_version: int | None = None
+    ) -> Account | Invalid:
+        """Change the own entry as far as `User.edit_skel` lets one. Sessions go on.
+
+        Args:
+            values: As submitted. What is not declared is ignored; what is declared and not submitted stays.
+            expected_version: The version that the form was made from, to notice that somebody else was faster.
+
+        Raises:
+            VersionConflict: The entry has another version by now.
+            NotAuthenticated: The session's account has changed or gone meanwhile.
+        """
+        place = account_key(current.account.id)
+
+        async def prepare() -> Change[Account | Invalid]:
+            records = await self.engine.services.store.get((place,))
+            account = account_in(records, current.account.id)
+            if account is None or not sessions.belongs_to(current.session, account):
+                raise NotAuthenticated()
+            if expected_version is not None and expected_version != account.version:
+                raise VersionConflict(f"expected {expected_version}, found {account.version}")
+            editable = [f for f in self.engine.user.edit_skel(account, account) if not f.is_readonly]
+            asked = [f for f in editable if f.name in values or (f.required and not account.profile.get(f.name))]
+            reading = read(asked, values)
+            if reading.errors:
+                return Change((), refused(asked, reading.values, *reading.errors))
+            edited = replace(
+                account,
+                profile={**account.profile, **reading.values},
+                version=account.version + 1,
+                changed_at=self.now,
+            )
+            happened = audit.event("account_edited", self.now, account_id=account.id, by=account.id)
+            return Change((account_write(edited, records),), edited, (happened,))
+
+        result = await carry_out(self.engine, prepare)
+        if isinstance(result, Account):
+            await self.engine.run_hook(self.engine.user.on_edited(result))
+        return result
+
+    async def delete(self, account_id: str, by: str) -> None:
+        """Remove an account with all that is its own. Its sessions and tickets end with it.
+
+        Args:
+            by: Account id of who does it.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+        own = self.engine.loader.account_keys(account_id)
+
+        async def prepare() -> Change[Account]:
+            records = await self.engine.services.store.get(own)
+            account = account_in(records, account_id)
+            if account is None:
+                raise NotFound("no such account")
+            # The name is the account's alone as long as the account is: its record needs no guard of its own.
+            writes: list[Write] = [Delete(key) for key in own if key != account_key(account_id)]
+            writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
+            writes.append(Delete(name_key(account.canonical_name)))
+            return Change(
+                tuple(writes), account, (audit.event("account_deleted", self.now, account_id=account_id, by=by),)
+            )
+
+        deleted = await carry_out(self.engine, prepare)
+        await self.engine.run_hook(self.engine.user.on_deleted(deleted))

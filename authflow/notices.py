@@ -1,0 +1,223 @@
+"""The mails that the worker sends: recovery, verification, notices, codes. It alone mints tokens and knows addresses.
+
+Payloads hold ids and names. Mail goes to the address that is stored, never to one that was typed. Whether somebody is
+written to at all is decided here, out of sight of who asked. A task that is repeated after a crash mints the same
+token, finds its ticket in place, and sends the same mail under the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from authflow import tickets
+from authflow.context import derived_code
+from authflow.errors import StoreConflict, StoreUnavailable
+from authflow.mail import Mail, MailRefused, MailTransport
+from authflow.model import Account, Purpose, Status
+from authflow.records import name_key, spent_key
+from authflow.recovery import RECOVERY_TASK
+from authflow.render import Renderer
+from authflow.store.protocol import Insert, Update, Write
+from authflow.tasks.protocol import Handler, Task, TaskFailed
+from authflow.throttle import Bucket, bucket_key
+
+if TYPE_CHECKING:
+    from authflow.engine import Engine
+
+MAX_TRIES = 8
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
+
+
+@runtime_checkable
+class DeliversRecovery(Protocol):
+    """A password provider that brings the recovery key to its owner by other means than mail, such as a text message.
+
+    Who asked for what, the limits and the ticket stay ours. ViUR: `sendUserPasswordRecoveryCode`.
+    """
+
+    async def deliver_recovery(self, account: Account, recovery_key: str, link: str, device: str) -> None:
+        """Deliver it. May be called again with the same key after a crash.
+
+        Raises:
+            TaskFailed: It never can be delivered. Anything else is tried again later.
+        """
+
+
+def handlers(engine: Engine, renderer: Renderer, transport: MailTransport) -> Mapping[str, Handler]:
+    """Return what carries out the tasks of this package, by task name."""
+    office = MailOffice(engine, renderer, transport)
+    return {
+        RECOVERY_TASK: office.send_recovery,
+        "send_verification": office.send_verification,
+        "send_registration_notice": office.send_registration_notice,
+        "send_notice": office.send_notice,
+        "deliver_message": office.deliver_message,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class MailOffice:
+    """Carries out mail tasks. Each method takes one task and may be called again for it."""
+
+    engine: Engine
+    renderer: Renderer
+    transport: MailTransport
+
+    async def send_recovery(self, task: Task) -> None:
+        """Send a recovery key to the owner of a name, if there is an active one: at most one mail in a while."""
+        account = await self._by_name(str(task.payload["name"]))
+        if account is None or not self.engine.user.is_active(account):
+            return
+        provider: object = self.engine.registry.password_provider
+        messenger = provider if isinstance(provider, DeliversRecovery) else None
+        if not account.email and messenger is None:
+            return
+        token = await self._ticket(task, Purpose.RECOVERY, account, "recovery_mail_per_name")
+        if token is None:
+            return
+        device, link = str(task.payload.get("agent", "")), self._link(f"pwrecover?recovery_key={token}")
+        if messenger is not None:
+            await self.engine.services.seam.call(
+                "mail", "deliver", (RECOVERY_TASK,), lambda: messenger.deliver_recovery(account, token, link, device)
+            )
+            return
+        minutes = _whole(tickets.LIFETIMES[Purpose.RECOVERY], timedelta(minutes=1))
+        context = {"recovery_key": token, "link": link, "minutes": minutes, "device": device}
+        await self._send(task, account, "recovery", context)
+
+    async def send_verification(self, task: Task) -> None:
+        """Send the link that confirms an address: to a new account, or to the owner of a name who asked again."""
+        if "account_id" in task.payload:
+            await self._verification(task, await self._by_id(task), None)
+        else:
+            await self._verification(task, await self._by_name(str(task.payload["name"])), "verification_mail_per_name")
+
+    async def send_registration_notice(self, task: Task) -> None:
+        """Tell somebody who registers again that there is an account, or send the lost verification mail anew."""
+        account = await self._by_id(task)
+        if account is None or account.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
+            await self._verification(task, account, "verification_mail_per_name")
+            return
+        mark = Insert(spent_key(f"mail.{task.id}"), {}, self.engine.services.clock() + timedelta(days=7))
+        if account.email and await self._marked(mark, account, "verification_mail_per_name"):
+            context = {"login_link": self._origin("/user/login"), "recover_link": self._link("pwrecover")}
+            await self._send(task, account, "already_registered", context)
+
+    async def send_notice(self, task: Task) -> None:
+        """Tell an owner what happened to the account. The payload is the template's name and few plain values."""
+        account = await self._by_id(task)
+        if account is None:
+            return
+        provider = self.engine.registry.get(str(task.payload.get("provider", "")))
+        context: dict[str, object] = {
+            "name": account.name,
+            "at": f"{task.created_at:%Y-%m-%d %H:%M} UTC",
+            "label": provider.label if provider else "",
+            "login_link": self._origin("/user/login"),
+        }
+        values = {name: value for name, value in task.payload.items() if name not in ("template", "account_id")}
+        await self._send(task, account, str(task.payload["template"]), {**context, **values})
+
+    async def deliver_message(self, task: Task) -> None:
+        """Send the code of a flow's step, made anew from the step's ids; none once the step's time is over."""
+        window = self.engine.user.second_factor_time_window
+        account = await self._by_id(task)
+        if account is None or self.engine.services.clock() - task.created_at >= window:
+            return
+        payload = task.payload
+        code = derived_code(
+            self.engine.services.keyring, payload["flow_id"], payload["step"], payload["provider"], payload["digits"]
+        )
+        context = {"code": code, "minutes": _whole(window, timedelta(minutes=1))}
+        await self._send(task, account, str(payload["template"]), context)
+
+    # --- Tickets ------------------------------------------------------------------------------------------------------
+
+    async def _verification(self, task: Task, account: Account | None, limit: str | None) -> None:
+        if account is None or not account.email or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
+            return
+        token = await self._ticket(task, Purpose.VERIFICATION, account, limit)
+        if token is not None:
+            days = _whole(tickets.LIFETIMES[Purpose.VERIFICATION], timedelta(days=1))
+            context = {"link": self._link(f"verify?skey={token}"), "days": days}
+            await self._send(task, account, "verification", context)
+
+    async def _ticket(self, task: Task, purpose: Purpose, account: Account, limit: str | None) -> str | None:
+        """Make this task's ticket good and return its token; None when the name has had its mail."""
+        # With the epoch, a repeat mints the same token only as long as nothing was done with it: none comes back.
+        seed = f"{task.id}.{account.epoch}"
+        token = tickets.mint(self.engine.services.keyring, purpose, seed, account.id)
+        ticket = tickets.make(purpose, account, self.engine.services.clock())
+        return token if await self._marked(tickets.insertion(token, ticket), account, limit) else None
+
+    async def _marked(self, mark: Insert, account: Account, limit: str | None) -> bool:
+        """Count a mail and leave its mark, in one commit, and say whether to send it.
+
+        A mark that is there already was left by an earlier try of the same task: it was counted then, and lives anew
+        from now on, since the mail server may have been away for longer than a ticket lives.
+        """
+        services, rule = self.engine.services, self.engine.user.limits.recovery_mail_per_name
+        place = bucket_key(services.keyring, limit or "", account.canonical_name)
+        for _ in range(MAX_TRIES):
+            records = await services.store.get((mark.key, place) if limit else (mark.key,))
+            held, bucket = records.get(mark.key), Bucket(place, rule, records.get(place))
+            now = services.clock()
+            writes: list[Write] = [mark]
+            if held is not None:
+                writes = [Update(mark.key, mark.data, held.version, mark.expires_at)]
+            elif limit:
+                if rule.wait(bucket.state, now) is not None:
+                    return False
+                writes.append(bucket.failed(now))
+            try:
+                await services.store.commit(writes)
+            except StoreConflict:
+                continue
+            return True
+        raise StoreUnavailable("conflicts did not end")
+
+    # --- Parts --------------------------------------------------------------------------------------------------------
+
+    async def _by_id(self, task: Task) -> Account | None:
+        return await self.engine.account_by_id(str(task.payload["account_id"]))
+
+    async def _by_name(self, name: str) -> Account | None:
+        place = name_key(name)
+        record = (await self.engine.services.store.get((place,))).get(place)
+        return None if record is None else await self.engine.account_by_id(str(record.data["account_id"]))
+
+    async def _send(self, task: Task, account: Account, template: str, context: Mapping[str, object]) -> None:
+        """Send a mail to the account's stored address.
+
+        Raises:
+            TaskFailed: The message can never be sent.
+            MailUnavailable: It may be later.
+        """
+        if not account.email:
+            return
+        text = self.renderer.mail(template, {"site_name": self.engine.user.site_name, **context})
+        host = urlsplit(self.engine.services.settings.base_url).hostname or ""
+        message_id = f"<{task.id}@{host if _HOST.fullmatch(host) else 'localhost'}>"
+        mail = Mail(account.email, text.subject, text.text, text.html, message_id)
+        try:
+            await self.engine.services.seam.call("mail", "send", (template,), lambda: self.transport.send(mail))
+        except MailRefused as refusal:
+            raise TaskFailed(f"{template}: {refusal.detail}", code=refusal.code) from None
+
+    def _link(self, rest: str) -> str:
+        provider = self.engine.registry.password_provider
+        return self._origin(f"/user/{provider.path if provider else ''}/{rest}")
+
+    def _origin(self, path: str) -> str:
+        # From the settings alone: no header of a request has a say in it.
+        return self.engine.services.settings.base_url + path
+
+
+def _whole(span: timedelta, unit: timedelta) -> int:
+    return max(span // unit, 1)
