@@ -11,7 +11,9 @@ import logging
 import random
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from authflow import audit, commits
 from authflow.commits import Plan
@@ -43,16 +45,18 @@ from authflow.passwords import Slot
 from authflow.policy import remaining_steps
 from authflow.provider import (
     Ask,
+    Identification,
     Identifier,
     Outcome,
     PrimaryProvider,
     Provider,
     Redirect,
     Rehashes,
+    Subject,
     Submission,
     Verified,
 )
-from authflow.records import Vault, account_key
+from authflow.records import Vault, account_key, spent_key
 from authflow.results import Away, ChoiceOwed, EnrolmentOwed, LoggedIn, Result, StepOwed
 from authflow.sealing import FlowSealer
 from authflow.services import Services
@@ -60,6 +64,8 @@ from authflow.sessions import Current, IssuedSession, Sessions, Visitor
 from authflow.store.protocol import Delete, Key, Update, Write
 from authflow.throttle import Admission
 from authflow.user import User
+
+T = TypeVar("T")
 
 MAX_TRIES = 8
 """Commits tried before a conflict that does not end is answered as a fault."""
@@ -181,11 +187,8 @@ class Engine:
         flow = self.travelling(reference, visitor)
         if not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
-        submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
-        who = provider.identify(submission)
-        if isinstance(who, Identifier):
-            who = Identifier(canonical_name(who.name))
         with self._place(provider) as slot:
+            submission, who = await self._identify(flow, provider, values, by_get)
             loaded, keys = await self.loader.first(provider, who, flow.subject, visitor, self.services.clock())
             with self.admission.enter(*loaded.buckets, now=self.services.clock()):
                 outcome = await self._judge(flow, provider, submission, loaded, slot)
@@ -194,12 +197,25 @@ class Engine:
                     try:
                         await self._commit(plan)
                     except StoreConflict:
-                        before, loaded = loaded, await self._reread(loaded, keys, visitor, attempt)
+                        before, loaded = loaded, await self._reread(flow, loaded, keys, visitor, attempt)
                         if self._has_moved(provider, before, loaded):
                             outcome = await self._judge(flow, provider, submission, loaded, slot)
                         continue
                     return await self._told(plan, provider, submission, loaded)
         raise StoreUnavailable("conflicts did not end")
+
+    async def _identify(
+        self, flow: Flow, provider: Provider, values: Mapping[str, str], by_get: bool
+    ) -> tuple[Submission, Identification]:
+        submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
+        context = self.context(flow, provider, submission=submission)
+        who = await self._guarded(provider, provider.identify(submission, context))
+        match who:
+            case Identifier(name):
+                who = Identifier(canonical_name(name))
+            case Subject(evidence=evidence):
+                submission = replace(submission, evidence=evidence)
+        return submission, who
 
     async def _submit_later(
         self,
@@ -246,8 +262,12 @@ class Engine:
         self, flow: Flow, provider: Provider, submission: Submission, loaded: Loaded, slot: Slot | None
     ) -> Outcome:
         context = self.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
+        answering = provider.answer(loaded.credentials.get(provider.name), submission, context)
+        return await self._guarded(provider, answering)
+
+    async def _guarded(self, provider: Provider, work: Awaitable[T]) -> T:
         try:
-            return await provider.answer(loaded.credentials.get(provider.name), submission, context)
+            return await work
         except AuthflowError:
             raise
         except Exception as error:
@@ -430,9 +450,12 @@ class Engine:
         same_account = (before.account and before.account.id) == (now.account and now.account.id)
         return not same_account or (old.version if old else None) != (new.version if new else None)
 
-    async def _reread(self, loaded: Loaded, keys: Sequence[Key], visitor: Visitor, attempt: int) -> Loaded:
+    async def _reread(self, flow: Flow, loaded: Loaded, keys: Sequence[Key], visitor: Visitor, attempt: int) -> Loaded:
         await self._back_off(attempt)
-        fresh = await self.loader.again(loaded, keys, visitor)
+        spent = spent_key(flow.id)
+        fresh = await self.loader.again(loaded, (*keys, spent), visitor)
+        if fresh.record(spent) is not None:
+            raise FlowInvalid("this flow has been started already")
         now = self.services.clock()
         for bucket in fresh.buckets:
             bucket.demand(now)

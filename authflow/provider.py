@@ -29,11 +29,13 @@ class Submission:
         values: Declared and undeclared names to text, decoded once, sizes limited, no doubles.
         notes: The provider's own scratch of this flow, as its last `Ask` or `Redirect` left it.
         by_get: True when the person came back from a remote party.
+        evidence: What `identify` learned on the way, for `answer`; never stored.
     """
 
     values: Mapping[str, str] = field(repr=False)
     notes: Mapping[str, Plain] = field(default_factory=dict, repr=False)
     by_get: bool = False
+    evidence: Mapping[str, Plain] = field(default_factory=dict, repr=False)
 
     def get(self, name: str) -> str:
         """Return a value, or the empty text where nothing was sent."""
@@ -134,10 +136,15 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An (issuer, subject) pair. Unverified at this point: the engine only loads by it."""
+    """An (issuer, subject) pair. The engine only loads by it; `answer` judges.
+
+    Attributes:
+        evidence: What was learned in finding it out (the claims a code was exchanged for), handed on to `answer`.
+    """
 
     issuer: str
     subject: str
+    evidence: Mapping[str, Plain] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +300,11 @@ class Provider:
         """Say what to ask for. Pure: the same flow and step give the same answer."""
         raise NotImplementedError
 
-    def identify(self, submission: Submission) -> Identification:
-        """Say whom a submission is about. It is not believed yet; the engine only loads by it."""
+    async def identify(self, submission: Submission, context: ProviderContext) -> Identification:
+        """Say whom a submission is about. It is not believed yet; the engine only loads by it.
+
+        Async, since behind a redirect the subject is known only once the code is exchanged at the remote party.
+        """
         return Nobody()
 
     async def answer(self, credential: Credential | None, submission: Submission, context: ProviderContext) -> Outcome:

@@ -55,7 +55,7 @@ class UserPassword(PrimaryProvider):
         values = {"name": context.account.name} if context.account else {}
         return Ask(self.login_fields, values=values)
 
-    def identify(self, submission: Submission) -> Identification:
+    async def identify(self, submission: Submission, context: ProviderContext) -> Identification:
         name = submission.get("name").strip(" ")
         return Identifier(name) if name else Nobody()
 

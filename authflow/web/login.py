@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from authflow.commits import sent_away
 from authflow.errors import NotFound
 from authflow.fields import FieldError, read
 from authflow.flow import Flow, FlowKind
@@ -116,8 +117,8 @@ def _page_of(provider: Provider) -> Handler:
         flow, name = await _new_flow(x)
         ask = engine.ask(flow, provider)
         if isinstance(ask, Redirect):
-            away = engine.sealer.with_state(ask.url, flow, x.visitor.browser_id)
-            return View(Meaning.GO, next_path=away)
+            moved = sent_away(flow, provider, ask)
+            return View(Meaning.GO, next_path=engine.sealer.with_state(ask.url, moved, x.visitor.browser_id))
         return _form_view(x, flow, provider, ask, values={"name": name} if name else {})
 
     return page
