@@ -92,6 +92,7 @@ class Page:
 
 INDEXED: Mapping[str, tuple[str, ...]] = {
     "account": ("canonical_name",),
+    "credential": ("account_id",),
     "outbox": ("due_at",),
     "event": ("account_id", "at"),
     "session": ("account_id",),

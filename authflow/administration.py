@@ -1,0 +1,255 @@
+"""What operators do: make, find, list, open and close accounts, and let the first administrator in.
+
+Each is one conditional commit with its event. Nothing here asks who is calling: whoever can reach the store may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from authflow import audit, commits, tickets
+from authflow.account_work import Records, account_write
+from authflow.by_name import OPERATOR
+from authflow.changes import Change, carry_out
+from authflow.errors import BadInput, NameTaken
+from authflow.factor_administration import FactorAdministration, HeldFactor
+from authflow.flow import FlowKind
+from authflow.identifiers import canonical_name, is_mail_address, mail_address
+from authflow.messages import sentence
+from authflow.model import Account, Credential, Status
+from authflow.provider import Rejected
+from authflow.records import account_key, credential_key, name_key
+from authflow.store.protocol import Insert, Key, Put, Write
+from authflow.tokens import new_id
+from authflow.upkeep import Rotation, Upkeep
+
+__all__ = ["Administration", "HeldFactor", "Listing", "Rotation"]
+
+FIRST_ADMIN = Key("marker", "first_admin")
+"""Says for ever that the store has had an account: nobody is made administrator by an empty listing alone."""
+
+ROOT = ("root",)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of accounts, by name. `cursor` is None on the last page."""
+
+    accounts: tuple[Account, ...]
+    cursor: str | None
+
+
+class Administration(FactorAdministration, Upkeep):
+    """An operator's hands. Stateless: one instance per engine."""
+
+    async def create(
+        self,
+        name: str,
+        *,
+        email: str | None = None,
+        password: str | None = None,
+        is_active: bool = False,
+        is_admin: bool = False,
+        roles: Sequence[str] = (),
+    ) -> Account:
+        """Make an account.
+
+        Args:
+            email: Where its mail goes; without one, the name if that is an address.
+            password: Without one a set-up link lets its owner choose (see `setup_link`).
+            is_admin: Whether it may do everything.
+
+        Raises:
+            NameTaken: Another account has the name.
+            BadInput: A value is not accepted; `code` says why the password is not.
+        """
+        account = self._blank(name, email, is_active=is_active, is_admin=is_admin, roles=roles)
+        credential = None if password is None else await self._credential(account, password)
+
+        async def prepare() -> Change[Account]:
+            place = name_key(account.canonical_name)
+            if place in await self.engine.services.store.get((place,)):
+                raise NameTaken(f"an account named {name!r} exists already")
+            writes = self._insertions(account)
+            if credential is not None:
+                writes = (*writes, self.credential_write(credential, None))
+            happened = audit.event("account_added", self.now, account_id=account.id, by=OPERATOR, is_admin=is_admin)
+            return Change(writes, account, (happened,))
+
+        made = await carry_out(self.engine, prepare)
+        await self.engine.run_hook(self.engine.user.on_added(made))
+        return made
+
+    async def list(self, cursor: str | None = None, limit: int = 50) -> Listing:
+        """List accounts by name, a page at a time.
+
+        Raises:
+            BadInput: The cursor is not one of ours, or the limit not 1 to 500.
+        """
+        if not 1 <= limit <= 500:
+            raise BadInput("limit: 1 to 500")
+        page = await self.engine.services.store.find("account", "canonical_name", limit=limit, cursor=cursor)
+        return Listing(tuple(Account.from_data(record.data) for record in page.records), page.cursor)
+
+    async def activate(self, name: str) -> Account:
+        """Let an account log in; who has waited for it gets a mail.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+
+        def judge(records: Records, account: Account) -> Change[Account]:
+            if self.engine.user.is_active(account):
+                return Change((), account)
+            changed = replace(self.raised(account), status=Status.ACTIVE, version=account.version + 1)
+            has_waited = account.status == Status.WAITING_FOR_ADMIN_VERIFICATION
+            notice = commits.notice_write(self.engine, changed, "account_activated") if has_waited else []
+            happened = self.happened("account_activated", account)
+            return Change((account_write(changed, records), *notice), changed, (happened,), has_tasks=bool(notice))
+
+        return await self.change(name, judge)
+
+    async def deactivate(self, name: str) -> Account:
+        """Shut an account out at once: its sessions, pending logins and links end.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+
+        def judge(records: Records, account: Account) -> Change[Account]:
+            if account.status == Status.DISABLED:
+                return Change((), account)
+            changed = replace(self.raised(account), status=Status.DISABLED, version=account.version + 1)
+            return Change((account_write(changed, records),), changed, (self.happened("account_deactivated", account),))
+
+        return await self.change(name, judge)
+
+    async def delete(self, name: str) -> Account:
+        """Remove an account with all that is its own.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+        from authflow.accounts import Accounts
+
+        account = await self.find(name)
+        # Before the last one may go: an emptied store must not get a new administrator at the next start.
+        await self.engine.services.store.commit((Put(FIRST_ADMIN, {}),))
+        await Accounts(self.engine).delete(account.id, OPERATOR)
+        return account
+
+    async def set_password(self, name: str, password: str) -> Account:
+        """Give an account another password. Its sessions end; a lock after wrong ones is lifted.
+
+        Raises:
+            NotFound: There is no such account.
+            BadInput: The password is not accepted; `code` says why.
+        """
+        credential = await self._credential(await self.find(name), password)
+
+        def judge(records: Records, account: Account) -> Change[Account]:
+            made = replace(credential, account_id=account.id)
+            changed, record = self.raised(account), records.get(credential_key(account.id, made.provider))
+            writes: list[Write] = [account_write(changed, records), self.credential_write(made, record)]
+            writes.append(self.forgiven("password_per_name", account.canonical_name))
+            notice = commits.notice_write(self.engine, changed, "password_changed")
+            happened = self.happened("password_set", account, made.provider)
+            return Change((*writes, *notice), changed, (happened,), has_tasks=bool(notice))
+
+        return await self.change(name, judge)
+
+    async def log_out(self, name: str) -> Account:
+        """End every session of an account, and what else was issued to it.
+
+        Raises:
+            NotFound: There is no such account.
+        """
+
+        def judge(records: Records, account: Account) -> Change[Account]:
+            changed = self.raised(account)
+            return Change(
+                (account_write(changed, records),), changed, (self.happened("logged_out_everywhere", account),)
+            )
+
+        return await self.change(name, judge)
+
+    async def setup_link(self, name: str) -> str:
+        """Make a link by which the owner chooses a password: valid for an hour, good once.
+
+        Raises:
+            NotFound: There is no such account, or passwords are no way to log in here.
+        """
+
+        async def prepare() -> Change[str]:
+            _, account = await self.read(name)
+            token, insertion = tickets.for_set_up(self.engine.services.keyring, account, self.now)
+            return Change((insertion,), self._link(token), (self.happened("setup_link_made", account),))
+
+        return await carry_out(self.engine, prepare)
+
+    async def create_new_user_if_not_exists(self) -> str | None:
+        """Make the first administrator of a store that never had an account. ViUR: `createNewUserIfNotExists`.
+
+        It has no password: whoever reads the operator's terminal chooses one by the link, within an hour and once. Of
+        processes that start together one makes it. Never on App Engine, where nobody reads the terminal.
+
+        Returns:
+            The set-up link, for the one that made the account; else None.
+        """
+        settings = self.engine.services.settings
+        if settings.on_app_engine:
+            return None
+        account = self._blank(settings.admin, None, is_active=True, is_admin=True, roles=())
+
+        async def prepare() -> Change[str | None]:
+            if FIRST_ADMIN in await self.engine.services.store.get((FIRST_ADMIN,)):
+                return Change((), None)
+            if (await self.list(limit=1)).accounts:
+                return Change((Insert(FIRST_ADMIN, {}),), None)
+            token, insertion = tickets.for_set_up(self.engine.services.keyring, account, self.now)
+            writes = (Insert(FIRST_ADMIN, {}), insertion, *self._insertions(account))
+            return Change(writes, self._link(token), (self.happened("first_admin_added", account),))
+
+        return await carry_out(self.engine, prepare)
+
+    # --- Parts --------------------------------------------------------------------------------------------------------
+
+    def _blank(self, name: str, email: str | None, *, is_active: bool, is_admin: bool, roles: Sequence[str]) -> Account:
+        unknown = set(roles) - {role.id for role in self.engine.user.roles}
+        if unknown:
+            raise BadInput(f"there is no role {', '.join(sorted(unknown))}")
+        if email is not None:
+            email = mail_address(email)
+        elif is_mail_address(name):
+            email = mail_address(name)
+        return Account(
+            id=new_id(),
+            name=name.strip(" "),
+            canonical_name=canonical_name(name),
+            created_at=self.now,
+            changed_at=self.now,
+            email=email,
+            status=Status.ACTIVE if is_active else Status.WAITING_FOR_ADMIN_VERIFICATION,
+            access=ROOT if is_admin else (),
+            roles=tuple(roles),
+        )
+
+    def _insertions(self, account: Account) -> tuple[Write, ...]:
+        return (
+            Insert(name_key(account.canonical_name), {"account_id": account.id}),
+            Insert(account_key(account.id), account.to_data()),
+        )
+
+    async def _credential(self, account: Account, password: str) -> Credential:
+        side = self.password_side()
+        with self.engine.services.pool.reserve() as slot:
+            flow = self.engine.start(FlowKind.SETUP, subject=account.id, epoch=account.epoch)
+            made = await self.make_credential(side, flow, account, password, slot)
+        if isinstance(made, Rejected):
+            raise BadInput(sentence(made.reason, side.provider.messages), code=made.reason)
+        return made
+
+    def _link(self, token: str) -> str:
+        path = self.password_side().provider.path
+        return f"{self.engine.services.settings.base_url}/user/{path}/setup?setup_key={token}"
