@@ -34,6 +34,7 @@ from authflow.provider import Enrolment as Outcome
 from authflow.records import credential_key
 from authflow.results import Changed, LoggedIn, StepOwed
 from authflow.sessions import Current, Visitor
+from authflow.store.protocol import Key
 from authflow.tokens import BadToken
 
 _log = logging.getLogger("authflow.enrolment")
@@ -181,14 +182,20 @@ class Enrolment(EnrolmentAccess):
 
         return await carry_out(self._engine, prepare)
 
-    async def status(self, current: Current) -> list[FactorStatus]:
-        """List the offered second factors and how the account stands to each, in one round trip."""
+    def status_keys(self, account_id: str) -> tuple[Key, ...]:
+        """Return what `status` looks at, to be read together with the session."""
+        return tuple(credential_key(account_id, p.name) for p in self._engine.registry.second_factors)
+
+    def status(self, current: Current) -> list[FactorStatus]:
+        """List the offered second factors and how the account stands to each.
+
+        Args:
+            current: Read with `status_keys`.
+        """
         account, offered = current.account, self._engine.registry.second_factors
-        keys = {p.name: credential_key(account.id, p.name) for p in offered}
-        records = await self._engine.services.store.get(tuple(keys.values()))
         lines = []
         for provider in offered:
-            record = records.get(keys[provider.name])
+            record = current.others.get(credential_key(account.id, provider.name))
             is_enrolled = record is not None and (provider.is_substitute or provider.name in account.factors)
             detail = None
             if record is not None and is_enrolled:
@@ -206,7 +213,9 @@ class Enrolment(EnrolmentAccess):
         engine, now, account = self._engine, self._engine.services.clock(), loaded.account
         if account is None:
             raise NotAuthenticated()
-        standing = loaded.standing(is_active=engine.user.is_active(account), demands_second_factor=False)
+        standing = loaded.standing(
+            engine.registry.providers, is_active=engine.user.is_active(account), demands_second_factor=False
+        )
         return start(
             flow_id=new_id(),
             kind=FlowKind.ENROL,

@@ -62,12 +62,16 @@ class Loaded:
         record = self.records.get(login_info_key(self.account.id)) if self.account else None
         return LoginInfo() if record is None else LoginInfo.from_data(record.data)
 
-    def standing(self, *, is_active: bool, demands_second_factor: bool) -> Standing:
+    def standing(self, providers: Mapping[str, Provider], *, is_active: bool, demands_second_factor: bool) -> Standing:
+        """Return the facts that policy judges by; a credential that its provider cannot handle is as good as none."""
         account = self.account
+        usable = (
+            name for name, found in self.credentials.items() if (p := providers.get(name)) and p.can_handle(found)
+        )
         return Standing(
             is_active=is_active,
             enrolled=account.factors if account else (),
-            present=frozenset(self.credentials),
+            present=frozenset(usable),
             demands_second_factor=demands_second_factor,
         )
 

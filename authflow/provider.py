@@ -307,6 +307,10 @@ class Provider:
         """
         return Nobody()
 
+    def can_handle(self, credential: Credential) -> bool:
+        """Say whether a stored credential can be answered at all. ViUR: `canHandle`. Pure, no time passes."""
+        return True
+
     async def answer(self, credential: Credential | None, submission: Submission, context: ProviderContext) -> Outcome:
         """Judge a submission.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from authflow.errors import StoreConflict
 from authflow.model import Account, Plain, Proof, Session
 from authflow.records import account_key, session_key
-from authflow.store.protocol import Delete, Insert, Record, Store, Update
+from authflow.store.protocol import Delete, Insert, Key, Record, Store, Update
 from authflow.tokens import digest, new_secret
 
 
@@ -76,12 +76,17 @@ class IssuedSession:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """A valid session with its account, as read for one request."""
+    """A valid session with its account, as read for one request.
+
+    Attributes:
+        others: Further records of the account that were read in the same look-up.
+    """
 
     session: Session
     account: Account
     session_record: Record
     account_record: Record
+    others: Mapping[Key, Record] = field(default_factory=dict, repr=False)
 
 
 def issue(
@@ -142,6 +147,9 @@ def belongs_to(session: Session, account: Account) -> bool:
     return bool(session.account_id) and session.account_id == account.id and session.epoch == account.epoch
 
 
+_NONE: Mapping[Key, Record] = {}
+
+
 class Sessions:
     """Reads the current session of a request.
 
@@ -153,8 +161,11 @@ class Sessions:
         self._store = store
         self.lifetimes = lifetimes
 
-    async def current(self, visitor: Visitor, now: datetime) -> Current | None:
+    async def current(self, visitor: Visitor, now: datetime, *, also: Sequence[Key] = ()) -> Current | None:
         """Read session and account in one lookup; None where nobody is logged in.
+
+        Args:
+            also: Keys that the page wants too, without a round trip of their own.
 
         The use is noted at most every five minutes, guarded: a session that was deleted meanwhile stays deleted.
 
@@ -165,7 +176,7 @@ class Sessions:
             return None
         place = session_key(visitor.session_id)
         owner = account_key(visitor.account_id)
-        records = await self._store.get((place, owner))
+        records = await self._store.get((place, owner, *also))
         session_record, account_record = records.get(place), records.get(owner)
         if session_record is None or account_record is None:
             return None
@@ -181,7 +192,8 @@ class Sessions:
                 pass  # Somebody else wrote it, or it is gone; this request was valid when it came.
             else:
                 session = seen
-        return Current(session, account, session_record, account_record)
+        others = {key: records[key] for key in also if key in records} if also else _NONE
+        return Current(session, account, session_record, account_record, others)
 
     def end(self, current: Current) -> Delete:
         """Return the write that ends a session."""

@@ -133,7 +133,9 @@ class User:
         if account is None:
             raise IllegalTransition("a proof about nobody")
         standing = loaded.standing(
-            is_active=self.is_active(account), demands_second_factor=self.demands_second_factor(account, flow)
+            self.registry.providers,
+            is_active=self.is_active(account),
+            demands_second_factor=self.demands_second_factor(account, flow),
         )
         rules = self.registry.rules
         verdict = remaining_steps(flow.kind, (*flow.proofs, proof), rules, standing)

@@ -67,6 +67,9 @@ class RecoveryCodes(SecondFactorProvider):
         spent = replace(credential, data=data, changed_at=context.now)
         return Verified(context.prove(self), spent)
 
+    def can_handle(self, credential: Credential) -> bool:
+        return self.remaining(credential) > 0
+
     def remaining(self, credential: Credential) -> int:
         return len(_known(credential))
 

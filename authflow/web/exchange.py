@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from authflow.errors import NotAuthenticated, ReauthenticationRequired, SkeyInvalid
 from authflow.model import Account
 from authflow.sessions import Current, DeviceClaim, Visitor
+from authflow.store.protocol import Key
 from authflow.tokens import digest, new_id
 from authflow.web.body import Values, read_values
 from authflow.web.client import client_address, client_network, user_agent
@@ -118,17 +119,18 @@ class Exchange:
             self.new_browser_id = new_id()
             self.__dict__.pop("visitor", None)
 
-    async def current(self) -> Current | None:
+    async def current(self, *, also: Sequence[Key] = ()) -> Current | None:
         """Return session and account, read once in one lookup; None where nobody is logged in."""
         if not self._was_read:
-            self._current = await self.edge.app.engine.sessions.current(self.session_claim, self.now)
+            claim = self.session_claim
+            self._current = await self.edge.app.engine.sessions.current(claim, self.now, also=also)
             if self._current is not None and not self.edge.user.is_active(self._current.account):
                 self._current = None
             self._was_read = True
         return self._current
 
-    async def demand_current(self) -> Current:
-        current = await self.current()
+    async def demand_current(self, *, also: Sequence[Key] = ()) -> Current:
+        current = await self.current(also=also)
         if current is None:
             raise NotAuthenticated()
         return current

@@ -69,7 +69,8 @@ def context(x: Exchange, view: View) -> dict[str, object]:
     def url(path: str) -> str:
         return f"{root}{path}"
 
-    account = x.known_account
+    # Whoever has just logged out is nobody on the page that says so.
+    account = None if view.session.is_ended else x.known_account
     return {
         "site_name": x.edge.user.site_name,
         "url": url,

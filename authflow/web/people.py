@@ -51,10 +51,11 @@ def routes(provider: PrimaryProvider | None) -> list[Route]:
 
 async def profile(x: Exchange) -> View:
     """Show the own account. ViUR: `view/self`."""
-    current = await x.demand_current()
     if x.by_program:
-        return _entry(x, current.account)
-    lines = await x.edge.app.enrolment.status(current)
+        return _entry(x, (await x.demand_current()).account)
+    enrolment = x.edge.app.enrolment
+    current = await x.demand_current(also=enrolment.status_keys(x.session_claim.account_id))
+    lines = enrolment.status(current)
     factors = [
         {
             "name": line.provider.name,
