@@ -12,10 +12,10 @@ from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, ContractViolation, IllegalTransition, NotFound
 from authflow.fields import Field, FieldError
 from authflow.flow import Flow, FlowState, StepCompleted, advance
+from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Factor, Proof, to_instant
-from authflow.passwords import Slot
 from authflow.policy import CONSENT, TICKET, remaining_steps
 from authflow.provider import PrimaryProvider, Rejected, SetsPassword, Submission
 from authflow.records import account_key, credential_key

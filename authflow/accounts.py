@@ -23,8 +23,8 @@ from authflow.changes import Change, carry_out
 from authflow.errors import NotAuthenticated, NotFound, ReauthenticationRequired, VersionConflict
 from authflow.fields import Field, FieldType, read
 from authflow.flow import Flow, FlowKind
+from authflow.hashing_pool import Slot
 from authflow.model import Account, Credential, Event, Session
-from authflow.passwords import Slot
 from authflow.provider import Outcome, Rejected, Submission, Verified
 from authflow.records import account_key, credential_key, name_key, session_key
 from authflow.recovery import Recovery

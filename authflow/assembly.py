@@ -15,9 +15,10 @@ from authflow.administration import Administration
 from authflow.engine import Engine
 from authflow.enrolment import Enrolment
 from authflow.errors import ConfigurationError
+from authflow.hashing_pool import HashingPool, threads_for
 from authflow.mail import MailTransport, transport_from_url
 from authflow.notices import handlers
-from authflow.passwords import HashingPool, PasswordHasher, threads_for
+from authflow.passwords import PasswordHasher
 from authflow.provider import Fetching
 from authflow.registry import import_object
 from authflow.render import Renderer

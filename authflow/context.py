@@ -9,9 +9,10 @@ from datetime import datetime
 
 from authflow.errors import ContractViolation, FetchFailed
 from authflow.flow import Flow
+from authflow.hashing_pool import Slot
 from authflow.model import Account, Factor, Plain, Proof
 from authflow.password_rules import check_new_password
-from authflow.passwords import PasswordHasher, Slot, Verification
+from authflow.passwords import PasswordHasher, Verification
 from authflow.provider import Fetching, Provider, Submission
 from authflow.tokens import Keyring, digest
 

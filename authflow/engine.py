@@ -38,10 +38,10 @@ from authflow.flow import (
     advance,
     start,
 )
+from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded, Loader
 from authflow.model import Account
-from authflow.passwords import Slot
 from authflow.policy import remaining_steps
 from authflow.provider import (
     Ask,

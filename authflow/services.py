@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from authflow.context import NoFetching
-from authflow.passwords import HashingPool, PasswordHasher
+from authflow.hashing_pool import HashingPool
+from authflow.passwords import PasswordHasher
 from authflow.provider import Fetching
 from authflow.seam import Seam
 from authflow.settings import Settings

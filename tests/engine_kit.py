@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from authflow.engine import Engine
+from authflow.hashing_pool import HashingPool
 from authflow.identifiers import canonical_name
 from authflow.model import Account, Credential, Status
-from authflow.passwords import HashingPool, PasswordHasher
+from authflow.passwords import PasswordHasher
 from authflow.provider import Fetching
 from authflow.records import account_key, credential_key, name_key
 from authflow.seam import Observer, Seam

@@ -17,7 +17,8 @@ from passlib.handlers.bcrypt import bcrypt_sha256 as passlib_bcrypt_sha256
 
 from authflow import passwords
 from authflow.errors import BadInput, ConfigurationError, ContractViolation, Overloaded
-from authflow.passwords import HashingPool, PasswordHasher, Slot, Verification, threads_for
+from authflow.hashing_pool import HashingPool, Slot, threads_for
+from authflow.passwords import PasswordHasher, Verification
 
 VALID = Verification(is_valid=True, needs_rehash=False)
 OUTDATED = Verification(is_valid=True, needs_rehash=True)
