@@ -56,7 +56,7 @@ async def carry_out(engine: Engine, prepare: Callable[[], Awaitable[Change[T]]])
             if change.writes or change.events:
                 await engine.services.store.commit([*change.writes, *audit.inserted(change.events)])
         except StoreConflict:
-            await asyncio.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - jitter, no secret
+            await back_off(attempt)
             continue
         audit.written(change.events)
         if change.has_tasks:
@@ -65,3 +65,8 @@ async def carry_out(engine: Engine, prepare: Callable[[], Awaitable[Change[T]]])
             raise change.refusal
         return change.result
     raise StoreUnavailable("conflicts did not end")
+
+
+async def back_off(attempt: int) -> None:
+    """Wait a little before a commit is tried again, longer each time, so that racers fall out of step."""
+    await asyncio.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - jitter, no secret

@@ -95,7 +95,7 @@ class EnrolmentAccess:
     async def _with_subject(self, flow: Flow, loaded: Loaded, visitor: Visitor) -> tuple[Loaded, Flow, Account]:
         if loaded.account is None or loaded.account.id != flow.subject:
             loaded = await self._engine.loader.later(flow.subject, visitor)
-        self._engine.demand_open(flow, loaded, self._engine.services.clock())
+        self._engine.waiting.demand_open(flow, loaded, self._engine.services.clock())
         if loaded.account is None:
             raise FlowInvalid("the subject is gone")
         return loaded, flow, loaded.account

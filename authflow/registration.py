@@ -134,7 +134,7 @@ class Registration(AccountWork):
         hook = self.engine.run_hook(self.engine.user.on_added(result))
         if result.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
             # Only a free name has an account to run it for: the answer must not wait for it.
-            self.engine._later(hook)
+            self.engine.afterwards(hook)
         else:
             await hook
         return Registered(_STAGES[result.status])

@@ -45,7 +45,7 @@ async def _is_pending(x: Exchange, provider: SecondFactorProvider) -> bool:
         return False
     try:
         engine = x.edge.app.engine
-        result = await engine.pending(x.visitor, flow_reference=x.get("flow"))
+        result = await engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
     except AuthflowError:
         return False
     return not isinstance(result, NotProved | StepOwed) and provider.name in (

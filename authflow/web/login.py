@@ -113,7 +113,7 @@ def _page_of(provider: Provider) -> Handler:
         if "state" in x.query:
             return await _submitted(x, provider, by_get=True)
         if isinstance(provider, SecondFactorProvider):
-            return present(x, await engine.pending(x.visitor, flow_reference=x.get("flow"), provider=provider))
+            return present(x, await engine.waiting.show(x.visitor, flow_reference=x.get("flow"), provider=provider))
         flow, name = await _new_flow(x)
         ask = engine.ask(flow, provider)
         if isinstance(ask, Redirect):
@@ -164,14 +164,14 @@ def _missing(x: Exchange, provider: Provider, reference: str) -> View | None:
 def _start_of(provider: Provider) -> Handler:
     async def start(x: Exchange) -> View:
         engine = x.edge.app.engine
-        return present(x, await engine.choose(provider, x.visitor, flow_reference=x.get("flow")))
+        return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
 
     return start
 
 
 async def select_page(x: Exchange) -> View:
     """Show the usable factors of the pending flow."""
-    return present(x, await x.edge.app.engine.pending(x.visitor, flow_reference=x.get("flow")))
+    return present(x, await x.edge.app.engine.waiting.show(x.visitor, flow_reference=x.get("flow")))
 
 
 async def select(x: Exchange) -> View:
@@ -180,13 +180,13 @@ async def select(x: Exchange) -> View:
     for provider in engine.registry.second_factors:
         start_path = f"/user/{provider.path}/start"
         if chosen in (provider.name, provider.path, provider.method_name, start_path, x.prefix + start_path):
-            return present(x, await engine.choose(provider, x.visitor, flow_reference=x.get("flow")))
+            return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
     raise NotFound("no such factor")
 
 
 async def cancel(x: Exchange) -> View:
     """Give up what is pending in this browser."""
-    await x.edge.app.engine.cancel(x.visitor)
+    await x.edge.app.engine.waiting.cancel(x.visitor)
     is_logged_in = await x.current() is not None
     return View(Meaning.DONE, next_path="/user/login", session=SessionChange(is_ended=not is_logged_in))
 

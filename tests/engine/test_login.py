@@ -325,7 +325,7 @@ async def test_a_person_with_two_factors_chooses_one() -> None:
     pending = await kit.login()
     assert isinstance(pending, ChoiceOwed)
     visitor = browser(pending.session, account.id)
-    chosen = await kit.engine.choose(kit.provider("token"), visitor)
+    chosen = await kit.engine.waiting.choose(kit.provider("token"), visitor)
 
     assert isinstance(chosen, StepOwed)
     assert isinstance(await kit.engine.submit(kit.provider("token"), {"otptoken": code(kit)}, visitor), LoggedIn)
