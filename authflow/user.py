@@ -22,6 +22,7 @@ from authflow.sessions import Current, IssuedSession, Lifetimes, issue
 from authflow.throttle import Limits
 
 if TYPE_CHECKING:
+    from authflow.account_work import Invalid
     from authflow.engine import Engine
     from authflow.loading import Loaded
 
@@ -112,6 +113,10 @@ class User:
             if type(provider) is cls:
                 return provider
         raise NotFound(f"{cls.__name__} is not an offered second factor")
+
+    def login(self) -> tuple[Provider, ...]:
+        """Return the primary providers that the login page offers, in order. ViUR: `login`."""
+        return self.registry.primaries
 
     # --- The flow -----------------------------------------------------------------------------------------------------
 
@@ -265,6 +270,34 @@ class User:
         """Return session and account of a request, read once per request."""
         found: Current | None = await request.scope["authflow"].current()
         return found
+
+    async def logout(self, current: Current) -> IssuedSession | None:
+        """End a session. ViUR: `logout`.
+
+        Returns:
+            The anonymous session that carries `session_persistent_fields_on_logout`, or None when there is nothing.
+        """
+        return await self.engine.log_out(current)
+
+    async def edit(self, current: Current, values: Mapping[str, str], version: int | None = None) -> Account | Invalid:
+        """Edit the own entry within `edit_skel`. ViUR: `edit`.
+
+        Raises:
+            VersionConflict: It was changed since `version` was read.
+        """
+        from authflow.accounts import Accounts
+
+        return await Accounts(self.engine).edit(current, values, version)
+
+    async def create_new_user_if_not_exists(self) -> str | None:
+        """Make the first admin in a store that never had an account. ViUR: `createNewUserIfNotExists`.
+
+        Returns:
+            The single-use link by which the admin sets the password, for the process that won; else None.
+        """
+        from authflow.administration import Administration
+
+        return await Administration(self.engine).create_new_user_if_not_exists()
 
     async def view(self, viewer: Account | None, key: str) -> Account:
         """Return an entry; `self` is the viewer's own. ViUR: `view`.

@@ -123,6 +123,7 @@ class Edge:
         prefix = found[1] if found else next((p for p in PROGRAM_PREFIXES if path.startswith(p + "/")), "")
         x = Exchange(self, scope, receive, prefix, key)
         x.path = path
+        scope["authflow"] = x
         renderer = json_renderer if prefix else html
         try:
             try:
