@@ -242,8 +242,10 @@ async def test_ten_requests_of_a_client_in_fifteen_minutes(desk: Desk) -> None:
     for number in range(10):
         await desk.accounts.ask_recovery({"name": f"a{number}@example.org"}, browser())
 
-    with pytest.raises(TooManyAttempts):
+    with pytest.raises(TooManyAttempts) as caught:
         await desk.accounts.ask_recovery({"name": "b@example.org"}, browser())
+
+    assert caught.value.retry_after == timedelta(minutes=15)
 
 
 async def test_bad_keys_are_counted_on_their_sender(desk: Desk, ada: Account) -> None:
