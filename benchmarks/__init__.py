@@ -1,0 +1,1 @@
+"""What authflow costs, measured beside a hand-written floor. `docs/performance.md` says how, and what came out."""
