@@ -54,7 +54,7 @@ class SlidingWindow:
     @property
     def lifetime(self) -> timedelta:
         # A row of failures ends by a success or by the owner, not by waiting a window (NIST SP 800-63B, 5.2.2).
-        return self.window if self.in_a_row is None else timedelta(days=400)
+        return self.window if self.in_a_row is None else timedelta(days=30)
 
     def wait(self, state: State, now: datetime) -> timedelta | None:
         if self.in_a_row is not None and state.get("row", 0) >= self.in_a_row:

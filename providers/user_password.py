@@ -25,7 +25,8 @@ from authflow.provider import (
     Verified,
 )
 
-NAME = Field("name", FieldType.EMAIL, "E-mail address", autocomplete="username", max_length=254)
+# Text, not e-mail: a browser would refuse to send a login name that is no address.
+NAME = Field("name", FieldType.TEXT, "E-mail address", autocomplete="username", max_length=254, inputmode="email")
 PASSWORD = Field("password", FieldType.PASSWORD, "Password", autocomplete="current-password", max_length=1024)
 
 

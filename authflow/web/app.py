@@ -6,10 +6,9 @@ Mount it in an application of your own, or serve it alone.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,18 +16,19 @@ from authflow.assembly import Application
 from authflow.errors import AuthflowError, BadInput, MethodNotAllowed, NotFound, SkeyInvalid, Unavailable
 from authflow.web import factors, html, login, people, service
 from authflow.web import json as json_renderer
+from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
 from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
 from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
 from authflow.web.exchange import SECRET_NAMES, Exchange
-from authflow.web.headers import Kind, RawHeader, SecurityHeaders
+from authflow.web.headers import Kind, SecurityHeaders
 from authflow.web.routes import Route, table
 from authflow.web.views import Form, SessionChange, View
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-ErrorRenderer: TypeAlias = Callable[[Exchange, AuthflowError], "Answer"]
+ErrorRenderer: TypeAlias = Callable[[Exchange, AuthflowError], Answer]
 
 log = logging.getLogger("authflow.web")
 
@@ -36,31 +36,7 @@ PROGRAM_PREFIXES = ("/json", "/admin")
 """Where the json renderer speaks; `/admin` is what the older desktop tool calls it."""
 
 _STATIC = Path(__file__).parent / "static"
-_HTML, _JSON, _CSS = b"text/html; charset=utf-8", b"application/json", b"text/css; charset=utf-8"
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes out."""
-
-    status: int
-    headers: list[RawHeader]
-    body: bytes
-    kind: Kind = Kind.PAGE
-
-    @classmethod
-    def html(cls, page: str, status: int = 200, kind: Kind = Kind.PAGE) -> Answer:
-        return cls(status, [(b"content-type", _HTML)], page.encode(), kind)
-
-    @classmethod
-    def json(cls, value: object, status: int = 200) -> Answer:
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return cls(status, [(b"content-type", _JSON)], body)
-
-    @classmethod
-    def redirect(cls, address: str) -> Answer:
-        # 303: whatever the method was, the next request is a GET (RFC 9110, section 15.4.4).
-        return cls(303, [(b"location", address.encode("ascii", "replace"))], b"")
+_CSS = b"text/css; charset=utf-8"
 
 
 class Edge:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from authflow.errors import AuthflowError, ReauthenticationRequired
 from authflow.fields import Field, FieldError
+from authflow.web.answer import Answer
 from authflow.web.exchange import Exchange
 from authflow.web.headers import Kind
 from authflow.web.views import Form, Meaning, View
 
 if TYPE_CHECKING:
-    from authflow.web.app import Answer
-
 STYLESHEET = "/user/static/authflow.css"
 
 
@@ -38,8 +37,6 @@ class FormShown:
 
 def render(x: Exchange, view: View) -> Answer:
     """Answer with a page, or go on to the next one."""
-    from authflow.web.app import Answer
-
     if view.meaning in (Meaning.DATA, Meaning.METHODS, Meaning.ENTRY) and not view.template:
         return Answer.json(view.data, view.status)
     if view.next_path:
@@ -50,8 +47,6 @@ def render(x: Exchange, view: View) -> Answer:
 
 def render_error(x: Exchange, error: AuthflowError) -> Answer:
     """Answer an error with a page that says what to do next."""
-    from authflow.web.app import Answer
-
     if error.status == 401 and not x.is_post:
         return Answer.redirect(_address(x, "/user/login" + _next(x)))
     if isinstance(error, ReauthenticationRequired):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from authflow.errors import AuthflowError
 from authflow.fields import Field, FieldError, FieldType
 from authflow.provider import PrimaryProvider
+from authflow.web.answer import Answer
 from authflow.web.exchange import Exchange
 from authflow.web.views import Form, Meaning, View
 
 if TYPE_CHECKING:
-    from authflow.web.app import Answer
-
 _TYPES = {
     FieldType.TEXT: "str",
     FieldType.EMAIL: "str.email",
@@ -31,15 +29,11 @@ _TYPES = {
 
 def render(x: Exchange, view: View) -> Answer:
     """Answer with ViUR's strings where it has them, else with its form and view objects."""
-    from authflow.web.app import Answer
-
     return Answer.json(_body(x, view), view.status)
 
 
 def render_error(x: Exchange, error: AuthflowError) -> Answer:
     """Answer an error as an object: ViUR's keys, and the code that programs should read."""
-    from authflow.web.app import Answer
-
     body: dict[str, object] = {
         "status": error.status,
         "reason": HTTPStatus(error.status).phrase,

@@ -1,0 +1,90 @@
+"""What the commands share: how they are declared, how they reach the application, how they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from authflow.assembly import Application
+
+T = TypeVar("T")
+
+REFUSED = 2
+"""Exit code of what cannot be carried out as put."""
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Name: TypeAlias = Annotated[str, typer.Argument(help="What the person logs in with.", show_default=False)]
+
+
+def groups(help_text: str) -> typer.Typer:
+    """Return a group of commands in the house's manner: plain help, no traceback machinery, which is slow to import."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def with_application(work: Callable[[Application], Awaitable[T]]) -> T:
+    """Build the application from the environment, run some work on it, and close it.
+
+    Raises:
+        ConfigurationError: A setting is refused.
+    """
+    from authflow.assembly import build
+    from authflow.settings import from_environment
+
+    async def run() -> T:
+        app = build(from_environment())
+        try:
+            await app.open(with_worker=False)
+            return await work(app)
+        finally:
+            await app.close()
+
+    return asyncio.run(run())
+
+
+def say(text: str) -> None:
+    """Print one line of the answer."""
+    print(text)
+
+
+def say_json(value: object) -> None:
+    """Print the answer for programs."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def hint(text: str) -> None:
+    """Print what is not the answer."""
+    print(text, file=sys.stderr)
+
+
+def fail(text: str, code: int) -> int:
+    """Say in one line why it did not work."""
+    line = " ".join(text.split())
+    print(f"authflow: {line}", file=sys.stderr)
+    return code
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their heads. Columns are as wide as they must be."""
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    for row in (heads, *rows):
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def entries(values: Mapping[str, str]) -> None:
+    """Print names and values, one a line."""
+    width = max(len(name) for name in values)
+    for name, value in values.items():
+        say(f"{name.ljust(width)}  {value}")
