@@ -13,7 +13,6 @@ from authflow.web.exchange import Exchange
 from authflow.web.headers import Kind
 from authflow.web.views import Form, Meaning, View
 
-if TYPE_CHECKING:
 STYLESHEET = "/user/static/authflow.css"
 
 

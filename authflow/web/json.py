@@ -12,7 +12,6 @@ from authflow.web.answer import Answer
 from authflow.web.exchange import Exchange
 from authflow.web.views import Form, Meaning, View
 
-if TYPE_CHECKING:
 _TYPES = {
     FieldType.TEXT: "str",
     FieldType.EMAIL: "str.email",
