@@ -164,6 +164,13 @@ class Exchange:
         twin._values, twin._current, twin._was_read = self._values, self._current, self._was_read
         return twin
 
+    def known_device(self, account: Account) -> DeviceClaim | None:
+        """Return this browser's device claim under the account's raised epoch, if it had one that was valid."""
+        for claim in self.visitor.devices:
+            if claim.account_id == account.id and claim.epoch + 1 == account.epoch:
+                return replace(claim, epoch=account.epoch)
+        return None
+
     # --- Anti-forgery -------------------------------------------------------------------------------------------------
 
     def skey(self) -> str:

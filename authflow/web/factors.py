@@ -63,7 +63,7 @@ def _add(provider: SecondFactorProvider) -> Handler:
         result = await enrolment.confirm(provider, x.values, x.visitor, x.get("flow"), with_static_key=x.by_program)
         match result:
             case Changed():
-                return _changed(result)
+                return _changed(x, result)
             case LoggedIn():
                 return present(x, result)
             case StepOwed():
@@ -102,8 +102,8 @@ def _stage(
     )
 
 
-def _changed(result: Changed) -> View:
-    change = SessionChange(result.session, result.account.id)
+def _changed(x: Exchange, result: Changed) -> View:
+    change = SessionChange(result.session, result.account.id, x.known_device(result.account))
     if result.codes:
         extra = {"codes": result.codes, "next_url": PROFILE}
         data = {"action": "view", "values": {"codes": list(result.codes)}, "errors": []}
@@ -122,7 +122,7 @@ def _remove_page(provider: SecondFactorProvider) -> Handler:
 
 def _remove(provider: SecondFactorProvider) -> Handler:
     async def remove(x: Exchange) -> View:
-        return _changed(await x.edge.app.enrolment.remove(provider, x.visitor, await x.demand_fresh()))
+        return _changed(x, await x.edge.app.enrolment.remove(provider, x.visitor, await x.demand_fresh()))
 
     return remove
 
@@ -142,6 +142,6 @@ def _renew_page(provider: SecondFactorProvider) -> Handler:
 
 def _renew(provider: SecondFactorProvider) -> Handler:
     async def renew(x: Exchange) -> View:
-        return _changed(await x.edge.app.enrolment.renew_codes(provider, x.visitor, await x.demand_fresh()))
+        return _changed(x, await x.edge.app.enrolment.renew_codes(provider, x.visitor, await x.demand_fresh()))
 
     return renew

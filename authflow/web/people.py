@@ -343,7 +343,9 @@ def _change(base: str, new: Field) -> Handler:
         result = await x.edge.app.accounts.change_password(current, x.values, x.visitor)
         if isinstance(result, Invalid):
             return _form(f"{base}/change", "user_password/change.html", (CURRENT_PASSWORD, new), result)
-        return View(Meaning.DONE, next_path=PROFILE, session=SessionChange(result, current.account.id))
+        account = replace(current.account, epoch=result.session.epoch)
+        change = SessionChange(result, account.id, x.known_device(account))
+        return View(Meaning.DONE, next_path=PROFILE, session=change)
 
     return change
 
