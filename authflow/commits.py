@@ -28,7 +28,7 @@ from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, SecondF
 from authflow.records import credential_key, login_info_key, spent_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
-from authflow.store.protocol import Delete, Insert, Put, Update, Write
+from authflow.store.protocol import Delete, Insert, Update, Write
 from authflow.tokens import new_id
 
 if TYPE_CHECKING:
@@ -330,8 +330,9 @@ def _end_of(loaded: Loaded) -> list[Write]:
 
 def _login_info_write(loaded: Loaded, account: Account, engine: Engine, visitor: Visitor) -> Write:
     info, now, key = loaded.login_info, engine.services.clock(), login_info_key(account.id)
-    fresh = LoginInfo(info.count + 1, now, info.last_at, visitor.network, info.last_address)
-    return Put(key, fresh.to_data())
+    fresh = LoginInfo(info.count + 1, now, info.last_at, visitor.network, info.last_address).to_data()
+    record = loaded.record(key)
+    return Insert(key, fresh) if record is None else Update(key, fresh, record.version)
 
 
 def delivery_write(

@@ -24,7 +24,7 @@ from authflow.errors import (
     StoreConflict,
     StoreUnavailable,
 )
-from authflow.flow import Flow, NotesTaken, ProviderChosen, StepKind, advance
+from authflow.flow import Flow, FlowState, NotesTaken, ProviderChosen, StepKind, advance
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
@@ -72,6 +72,7 @@ class Submissions:
         flow = self._engine.travelling(reference, visitor)
         if not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
+        _demand_return(flow, provider, by_get=by_get)
         with self._place(provider) as slot:
             submission, who = await self._identify(flow, provider, values, by_get)
             loaded, keys = await self._engine.loader.first(
@@ -128,6 +129,7 @@ class Submissions:
                 step = flow.open_step
                 if step is None or not flow.accepts(provider.name) or step.kind is not StepKind.PROVE:
                     raise FlowInvalid("the open step is not this provider's")
+                _demand_return(flow, provider, by_get=by_get)
                 if flow.provider != provider.name:
                     # Answering is choosing: programs and people with two tabs need not say it first.
                     flow = advance(flow, ProviderChosen(provider.name))
@@ -263,3 +265,9 @@ class Submissions:
         """Wait for work that goes on after an answer, such as renewed hashes."""
         while self._running:
             await asyncio.gather(*tuple(self._running), return_exceptions=True)
+
+
+def _demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
+    """Take a GET as an answer only from somebody who was sent away by this provider in this very flow."""
+    if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
+        raise FlowInvalid("nobody was sent away")
