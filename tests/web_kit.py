@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_to_bytes, urlencode
 
 from authflow.assembly import Application, build
+from authflow.model import Account
 from authflow.seam import Bill, Observer, billing
 from authflow.settings import Settings
 from authflow.store.protocol import Store
 from authflow.user import User
 from authflow.web.app import Edge, create_app
-from tests.engine_kit import KEY, Clock
+from providers.time_based_otp import generate_otps, new_hardware_token
+from tests.engine_kit import KEY, PASSWORD, Clock, Kit
 
 BASE_URL = "http://127.0.0.1:8000"
+OTP_SECRET = bytes(range(20, 40))
+ADA = "ada@example.org"
 
 
 class Outbox:
@@ -47,6 +52,54 @@ class Site:
 
     def person(self, **more) -> Person:
         return Person(self.edge, **more)
+
+    def link(self) -> str:
+        """Return the address that the last mail names, without its origin."""
+        found = re.search(re.escape(self.app.settings.base_url) + r"(\S+)", self.outbox.last().text)
+        assert found is not None
+        return found[1]
+
+    @property
+    def kit(self) -> Kit:
+        """The engine and its bare store, for making accounts and looking at records."""
+        services = self.app.services
+        return Kit(self.app.engine, self.clock, services.store._store, services.pool)
+
+    async def account(self, name: str = ADA, **more) -> Account:
+        return await self.kit.account(name, **more)
+
+    async def account_with_totp(self, name: str = ADA, *, secret: bytes = OTP_SECRET, **more) -> Account:
+        """Write an account that owes a code of an authenticator app after its password."""
+        account = await self.kit.account(name, **more)
+        now = self.clock()
+        token = new_hardware_token(account.id, serial="1", secret_hex=secret.hex(), now=now, interval=30)
+        return await self.kit.enrolled(account, token)
+
+    def code(self, step: int = 0, *, secret: bytes = OTP_SECRET) -> str:
+        """Return what the app shows now, or so many steps later."""
+        counter = int(self.clock().timestamp()) // 30 + step
+        return generate_otps(secret, (counter,), digits=6, algorithm="SHA1")[0]
+
+    def wrong_code(self) -> str:
+        """Return a code that no step near now has."""
+        near = {self.code(step) for step in range(-15, 16)}
+        return next(code for code in ("000000", "111111", "222222") if code not in near)
+
+    async def logged_in(self, name: str = ADA, *, with_code: bool = False, **more) -> Person:
+        """Return a person who has logged in by the pages. With a code, the step of the app is spent."""
+        person = self.person(**more)
+        page = await person.log_in(name)
+        if with_code:
+            page = await person.send((await person.follow(page)).form("otp"), otptoken=self.code())
+        assert page.location == "/user/view/self", page.text
+        return person
+
+    async def pending(self, name: str = ADA, **more) -> tuple[Person, Page]:
+        """Return a person whose password was right and who owes a code, and the page that asks for it."""
+        person = self.person(**more)
+        page = await person.follow(await person.log_in(name))
+        assert page.form("otp")
+        return person, page
 
 
 async def make_site(
@@ -157,6 +210,11 @@ class Person:
         """Fill in a form and send it."""
         return await self.post(form.action, {**form.values, **typed})
 
+    async def log_in(self, name: str = ADA, password: str = PASSWORD, *, path: str = "/user/login") -> Page:
+        """Send name and password from the login page; return the answer."""
+        page = await self.get(path)
+        return await self.send(page.form("login"), name=name, password=password)
+
     async def follow(self, page: Page) -> Page:
         """Go where an answer leads, until it is a page."""
         while page.status == 303:
@@ -172,7 +230,9 @@ class Person:
     async def request(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Page:
-        parts = urlsplit(path)
+        if path.startswith(BASE_URL):
+            path = path[len(BASE_URL) :]
+        path, _, query = path.partition("?")
         raw = [(b"host", b"127.0.0.1:8000")]
         for name, value in {**self.headers, **(headers or {})}.items():
             raw.append((name.lower().encode(), value.encode()))
@@ -186,9 +246,10 @@ class Person:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": parts.path,
-            "raw_path": parts.path.encode(),
-            "query_string": parts.query.encode(),
+            # As servers do it: the path arrives decoded, once.
+            "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+            "raw_path": path.encode(),
+            "query_string": query.partition("#")[0].encode(),
             "root_path": "",
             "headers": raw,
             "client": (self.address, 1234),
