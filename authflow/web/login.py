@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,10 @@ async def _new_flow(x: Exchange) -> tuple[Flow, str]:
     """Start the flow that the page's forms carry; where to go afterwards is fixed here."""
     x.demand_browser()
     engine = x.edge.app.engine
+    if x.get("flow"):
+        # A form that is shown once more goes on with the flow it carried, so that nobody is sent elsewhere afterwards.
+        with suppress(FlowInvalid):
+            return engine.travelling(x.get("flow"), x.visitor), ""
     return_to = safe_path(x.get("next"), default="") if x.get("next") else ""
     if x.get("reauthenticate") == "1":
         current = await x.current()
