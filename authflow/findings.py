@@ -61,15 +61,13 @@ def of_settings(app: Application) -> Iterator[Finding]:
             "mail_file", "AUTHFLOW_MAIL: mails are written to files and reach nobody; set smtp:// or smtps://"
         )
     if not settings.is_secure:
-        yield Finding(
-            "http", f"AUTHFLOW_BASE_URL: {settings.base_url} is not https; passwords and cookies are readable"
-        )
+        yield Finding("http", f"AUTHFLOW_BASE_URL: {settings.base_url} is not https: passwords can be read on the way")
     if settings.store.startswith("memory:"):
         yield Finding("store_memory", "AUTHFLOW_STORE: everything is forgotten when the process ends; set sqlite:PATH")
     if settings.bcrypt_rounds < LEAST_ROUNDS:
         yield Finding(
             "bcrypt_rounds",
-            f"AUTHFLOW_BCRYPT_ROUNDS: {settings.bcrypt_rounds} makes guessing cheap; at least {LEAST_ROUNDS}, better 12",
+            f"AUTHFLOW_BCRYPT_ROUNDS: {settings.bcrypt_rounds} makes guessing cheap; set {LEAST_ROUNDS} or more",
         )
 
 

@@ -19,7 +19,9 @@ REFUSED = 2
 """Exit code of what cannot be carried out as put."""
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Name: TypeAlias = Annotated[str, typer.Argument(help="What the person logs in with.", show_default=False)]
+Name: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME", help="What the person logs in with.", show_default=False)
+]
 
 
 def groups(help_text: str) -> typer.Typer:
