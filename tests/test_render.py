@@ -231,7 +231,7 @@ MAILS: Mapping[str, Context] = {
     "password_changed": {"name": "ada@example.org", "at": "21 November 2025, 14:03 UTC"},
     "factor_added": {"label": "Authenticator app"},
     "factor_removed": {"label": "Authenticator app"},
-    "recovery_codes_renewed": {"label": "Recovery code"},
+    "recovery_codes_renewed": {},
     "recovery_code_used": {"remaining": 1},
     "account_activated": {"login_link": LINK},
     "code": {"code": "123456", "minutes": 10},
