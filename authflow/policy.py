@@ -111,8 +111,8 @@ def reached_level(proofs: Sequence[Proof]) -> AuthenticationLevel:
 
 
 def usable_factors(primary: str, rules: Rules, standing: Standing) -> tuple[str, ...]:
-    """List enrolled, registered and present second factors that are paired with this primary."""
-    return tuple(name for name in rules.seconds_of(primary) if _is_usable(name, rules, standing))
+    """List enrolled, registered and present second factors that are paired with this primary, substitutes apart."""
+    return tuple(name for name in rules.seconds_of(primary) if _is_demandable(name, rules, standing))
 
 
 def orphaned_factors(rules: Rules, standing: Standing) -> tuple[str, ...]:
@@ -122,6 +122,15 @@ def orphaned_factors(rules: Rules, standing: Standing) -> tuple[str, ...]:
 
 def _is_usable(name: str, rules: Rules, standing: Standing) -> bool:
     return name in standing.enrolled and name in rules.second_factors and name in standing.present
+
+
+def _is_demandable(name: str, rules: Rules, standing: Standing) -> bool:
+    # A pair or an account record may name a substitute; that makes no factor of it that could be asked for.
+    return name not in rules.substitutes and _is_usable(name, rules, standing)
+
+
+def _can_be_added(name: str, rules: Rules) -> bool:
+    return name in rules.enrollable and name not in rules.substitutes
 
 
 def _login(proofs: Sequence[Proof], rules: Rules, standing: Standing | None) -> Verdict:
@@ -140,12 +149,12 @@ def _second_factor(primary: str, proofs: Sequence[Proof], rules: Rules, standing
     if usable:
         if proved.intersection(usable + substitutes):
             return Owing()
-        return Owing((Step(StepKind.PROVE, usable, tuple(s for s in substitutes if s not in usable)),))
+        return Owing((Step(StepKind.PROVE, usable, substitutes),))
     if orphaned_factors(rules, standing):
         return Refusal("factor_unavailable")
     if standing.demands_second_factor:
         # Judged again when a factor has just been enrolled: it is then in `proved`, though not yet in the store.
-        offered = tuple(s for s in rules.seconds_of(primary) if s in rules.enrollable)
+        offered = tuple(s for s in rules.seconds_of(primary) if _can_be_added(s, rules))
         if proved.intersection(offered):
             return Owing()
         return Owing((_step(StepKind.ENROL, offered),)) if offered else Refusal("no_method_left")
@@ -157,7 +166,7 @@ def _second_factor(primary: str, proofs: Sequence[Proof], rules: Rules, standing
 def _step_up(proofs: Sequence[Proof], rules: Rules, standing: Standing | None) -> Verdict:
     if standing is None or not standing.is_active:
         return Refusal("account_inactive")
-    usable = tuple(name for name in rules.second_factors if _is_usable(name, rules, standing))
+    usable = tuple(name for name in rules.second_factors if _is_demandable(name, rules, standing))
     if not usable:
         return Refusal("no_method_left")
     if {proof.provider for proof in proofs}.intersection(usable):
@@ -168,7 +177,7 @@ def _step_up(proofs: Sequence[Proof], rules: Rules, standing: Standing | None) -
 def _enrolment(proofs: Sequence[Proof], rules: Rules, standing: Standing | None) -> Verdict:
     if standing is None or not standing.is_active:
         return Refusal("account_inactive")
-    offered = tuple(name for name in rules.second_factors if name in rules.enrollable)
+    offered = tuple(name for name in rules.second_factors if _can_be_added(name, rules))
     if {proof.provider for proof in proofs}.intersection(offered):
         return Owing()
     return Owing((_step(StepKind.ENROL, offered),)) if offered else Refusal("no_method_left")
