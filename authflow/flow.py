@@ -89,7 +89,7 @@ class Flow:
 
     Attributes:
         id: Random; also the name of the record that lets it start only once.
-        owed: Steps still to be done, the open one first. Empty exactly when completed.
+        owed: Steps still to be done, the open one first. Never empty while the flow is open, empty when completed.
         provider: Whose form is open, or empty while the person chooses or any of the open step's may answer.
         proofs: What has been proved, in order.
         subject: Account id, once a proof or the start has fixed it.
@@ -382,8 +382,10 @@ def _apply(flow: Flow, event: FlowEvent) -> Flow:
         case SubmissionRejected(provider, reason):
             _demand_acceptance(flow, provider)
             rejections = flow.rejections + 1
-            state = FlowState.REFUSED if rejections >= MAX_REJECTIONS else FlowState.ASKING
-            return _noted(flow, f"rejected:{provider}:{reason}", state=state, rejections=rejections)
+            note = f"rejected:{provider}:{reason}"
+            if rejections >= MAX_REJECTIONS:
+                return _noted(flow, note, state=FlowState.REFUSED, rejections=rejections, scratch={})
+            return _noted(flow, note, state=FlowState.ASKING, rejections=rejections)
         case SentAway(provider):
             _demand_acceptance(flow, provider)
             return _noted(flow, f"away:{provider}", state=FlowState.AWAY, provider=provider)
