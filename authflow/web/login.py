@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from authflow.commits import sent_away
-from authflow.errors import NotFound
+from authflow.errors import FlowInvalid, NotFound
 from authflow.fields import FieldError, read
 from authflow.flow import Flow, FlowKind
 from authflow.messages import sentence
