@@ -65,7 +65,10 @@ class SlidingWindow:
         return max(to_instant(recent[-self.count]) + self.window - now, timedelta(seconds=1))
 
     def room(self, state: State, now: datetime) -> int:
-        return max(self.count - len(self._recent(state, now)), 0)
+        room = self.count - len(self._recent(state, now))
+        if self.in_a_row is not None:
+            room = min(room, self.in_a_row - state.get("row", 0))
+        return max(room, 0)
 
     def after_failure(self, state: State, now: datetime) -> dict[str, Plain]:
         failures: list[Plain] = [*self._recent(state, now), from_instant(now)]
@@ -76,7 +79,7 @@ class SlidingWindow:
 
     def _recent(self, state: State, now: datetime) -> list[int]:
         # A failure that seems to lie in the future (clocks differ) counts: a step back must not widen the limit.
-        since = from_instant(now - self.window)
+        since = _earlier(now, self.window)
         return [at for at in state.get("failures", ()) if at > since]
 
 
@@ -110,7 +113,7 @@ class Escalating:
         locked_until = state.get("locked_until", 0)
         if failures >= self.count:
             # The stage outlives the lock: waiting it out gives no fresh start, only a success does.
-            locked_until = from_instant(now + self.first_lock * 2 ** min(stage, 10))
+            locked_until = _earlier(now, -self.first_lock * 2 ** min(stage, 10))
             failures, stage = 0, stage + 1
         today: list[Plain] = [*self._today(state, now), from_instant(now)]
         return {"failures": failures, "stage": stage, "locked_until": locked_until, "today": today[-self.per_day :]}
@@ -120,8 +123,13 @@ class Escalating:
         return {"failures": 0, "stage": 0, "locked_until": 0, "today": list(self._today(state, now))}
 
     def _today(self, state: State, now: datetime) -> list[int]:
-        since = from_instant(now - timedelta(days=1))
+        since = _earlier(now, timedelta(days=1))
         return [at for at in state.get("today", ()) if at > since]
+
+
+def _earlier(now: datetime, span: timedelta) -> int:
+    # Reckoned in microseconds: with a local time, `datetime` reckons by the wall clock and jumps an hour twice a year.
+    return from_instant(now) - span // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +173,23 @@ class Bucket:
         Raises:
             TooManyAttempts: With the time to wait.
         """
-        wait = self.limit.wait(self.state, now)
+        wait = self.limit.wait(self._state(now), now)
         if wait is not None:
             raise TooManyAttempts(wait)
 
     def room(self, now: datetime) -> int:
-        return self.limit.room(self.state, now)
+        return self.limit.room(self._state(now), now)
 
     def failed(self, now: datetime) -> Write:
-        return self._write(self.limit.after_failure(self.state, now), now)
+        return self._write(self.limit.after_failure(self._state(now), now), now)
 
     def succeeded(self, now: datetime) -> tuple[Write, ...]:
-        return (self._write(self.limit.after_success(self.state, now), now),) if self.is_exact else ()
+        return (self._write(self.limit.after_success(self._state(now), now), now),) if self.is_exact else ()
+
+    def _state(self, now: datetime) -> State:
+        # What has expired means nothing, swept or not: the longest lock ends even where no sweep ever runs.
+        has_expired = self.record is not None and self.record.expires_at is not None and self.record.expires_at <= now
+        return {} if has_expired else self.state
 
     def _write(self, state: dict[str, Plain], now: datetime) -> Write:
         expires_at = now + self.limit.lifetime
