@@ -6,6 +6,7 @@ Behaviour is not here: that is class attributes of `User` and of the providers. 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -15,6 +16,10 @@ from authflow.errors import ConfigurationError
 PREFIX = "AUTHFLOW_"
 STOCK_USER = "authflow.user:User"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NOT_FOR_PROVIDERS = frozenset({"secret_keys", "mail"})
+"""Settings with secrets of ours, which are none of a provider's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Settings:
     @property
     def is_secure(self) -> bool:
         """Whether people reach us by https: decides the form of the cookies."""
-        return self.base_url.startswith("https://")
+        return self.base_url.lower().startswith("https://")
 
     @property
     def host(self) -> str:
@@ -67,8 +72,8 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
         tasks=text("TASKS", defaults.tasks),
         mail=text("MAIL", defaults.mail),
         mail_from=text("MAIL_FROM", ""),
-        secret_keys=tuple(key.strip() for key in env.get(PREFIX + "SECRET_KEYS", "").split(",") if key.strip()),
-        base_url=text("BASE_URL", base_url or defaults.base_url).rstrip("/"),
+        secret_keys=_keys(text("SECRET_KEYS", "")),
+        base_url=_origin(text("BASE_URL", base_url or defaults.base_url)),
         user=text("USER", STOCK_USER),
         templates=text("TEMPLATES", ""),
         bcrypt_rounds=_whole(env, "BCRYPT_ROUNDS", defaults.bcrypt_rounds, 4, 20),
@@ -77,7 +82,9 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
         workers=_whole(env, "WORKERS", 1, 1, 256),
         on_app_engine=env.get("GAE_ENV", "") == "standard",
         provider_environment={
-            name.removeprefix(PREFIX).lower(): value for name, value in env.items() if name.startswith(PREFIX)
+            short: value
+            for name, value in env.items()
+            if name.startswith(PREFIX) and (short := name.removeprefix(PREFIX).lower()) not in _NOT_FOR_PROVIDERS
         },
     )
     _check(settings)
@@ -88,13 +95,20 @@ def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int)
     raw = env.get(PREFIX + name, "").strip()
     if not raw:
         return default
-    if not (raw.isascii() and raw.isdigit() and low <= int(raw) <= high):
+    # By length first: `int` raises on very long numbers.
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 9 and low <= int(raw) <= high):
         raise ConfigurationError(f"{PREFIX}{name} must be a whole number from {low} to {high}")
     return int(raw)
 
 
+def _keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if text and not keys:
+        raise ConfigurationError(f"{PREFIX}SECRET_KEYS holds no key")
+    return keys
+
+
 def _check(settings: Settings) -> None:
-    _check_base_url(settings.base_url)
     scheme, _, rest = settings.store.partition(":")
     if scheme not in {"sqlite", "memory", "datastore"} or (scheme == "sqlite" and not rest):
         raise ConfigurationError(f"{PREFIX}STORE must be sqlite:PATH, memory: or datastore:[PROJECT][/NAMESPACE]")
@@ -110,6 +124,8 @@ def _check(settings: Settings) -> None:
         if len(key) < 32 and not key.startswith("secretmanager:"):
             raise ConfigurationError(f"{PREFIX}SECRET_KEYS: each key must have at least 32 characters")
     if settings.on_app_engine:
+        if not settings.is_secure:
+            raise ConfigurationError(f"{PREFIX}BASE_URL must be the https origin that people reach on App Engine")
         for name, value, unsafe in (
             ("STORE", settings.store, ("sqlite:", "memory:")),
             ("TASKS", settings.tasks, ("local:",)),
@@ -124,15 +140,22 @@ def is_loopback(base_url: str) -> bool:
     return (urlsplit(base_url).hostname or "") in _LOOPBACK
 
 
-def _check_base_url(base_url: str) -> None:
+def _origin(base_url: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, section 6.1): lower case, without the scheme's own port."""
     try:
         parts = urlsplit(base_url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}BASE_URL is not an address") from error
-    if parts.scheme not in {"http", "https"} or not host or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(f"{PREFIX}BASE_URL must be an origin such as https://login.example.org")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ConfigurationError(f"{PREFIX}BASE_URL must not hold a user or password")
+    host = f"[{host}]" if ":" in host else host
+    if parts.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host):
+        raise ConfigurationError(f"{PREFIX}BASE_URL must be an origin such as https://login.example.org")
+    ending = "" if port is None else f":{port}"
+    # What was written must be the origin and nothing else: the parser drops line breaks and lone marks in silence.
+    if base_url.lower().rstrip("/") != f"{parts.scheme}://{host}{ending}":
+        raise ConfigurationError(f"{PREFIX}BASE_URL must be an origin such as https://login.example.org")
     if parts.scheme == "http" and not is_loopback(base_url):
         raise ConfigurationError(f"{PREFIX}BASE_URL: http is for loopback addresses only; use https")
+    return f"{parts.scheme}://{host}" + ("" if port == _DEFAULT_PORTS[parts.scheme] else ending)

@@ -1,0 +1,219 @@
+"""Deployment settings: each variable good and bad, and no secret in what is said about it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from authflow.errors import ConfigurationError
+from authflow.settings import Settings, from_environment, is_loopback
+
+HTTPS = "https://login.example.org"
+KEY = "canary" * 6
+APP_ENGINE = {
+    "GAE_ENV": "standard",
+    "AUTHFLOW_BASE_URL": HTTPS,
+    "AUTHFLOW_STORE": "datastore:",
+    "AUTHFLOW_TASKS": "cloudtasks:p/l/q",
+    "AUTHFLOW_MAIL": "smtps://u:canary@mail.example.org",
+}
+
+
+def read(**variables: str) -> Settings:
+    return from_environment({f"AUTHFLOW_{name}": value for name, value in variables.items()})
+
+
+def test_a_bare_laptop_needs_no_setting() -> None:
+    settings = from_environment({})
+
+    assert settings == Settings()
+    assert (settings.store, settings.base_url, settings.is_secure) == (
+        "sqlite:authflow.db",
+        "http://127.0.0.1:8000",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "expected"),
+    [
+        ("STORE", "sqlite:/var/lib/x.db", "store", "sqlite:/var/lib/x.db"),
+        ("STORE", "memory:", "store", "memory:"),
+        ("STORE", "datastore:project/space", "store", "datastore:project/space"),
+        ("TASKS", "cloudtasks:p/l/q", "tasks", "cloudtasks:p/l/q"),
+        ("MAIL", "file:/tmp/mail", "mail", "file:/tmp/mail"),
+        ("MAIL", "smtp://u:p@host:587", "mail", "smtp://u:p@host:587"),
+        ("MAIL_FROM", "login@example.org", "mail_from", "login@example.org"),
+        ("SECRET_KEYS", f"{KEY}, {KEY[::-1]} ,", "secret_keys", (KEY, KEY[::-1])),
+        ("SECRET_KEYS", "secretmanager:x", "secret_keys", ("secretmanager:x",)),
+        ("USER", "shop.user:ShopUser", "user", "shop.user:ShopUser"),
+        ("TEMPLATES", "/srv/templates", "templates", "/srv/templates"),
+        ("BCRYPT_ROUNDS", "14", "bcrypt_rounds", 14),
+        ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        ("ADMIN", "root@example.org", "admin", "root@example.org"),
+        ("WORKERS", "4", "workers", 4),
+        ("BCRYPT_ROUNDS", "  ", "bcrypt_rounds", 12),
+        ("STORE", "", "store", "sqlite:authflow.db"),
+    ],
+)
+def test_each_variable_is_read(name: str, value: str, attribute: str, expected: object) -> None:
+    assert getattr(read(**{name: value}), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("STORE", bad) for bad in ("sqlite", "sqlite:", "postgres://canary@x", "canary")),
+        *(("TASKS", bad) for bad in ("local", "celery:canary", "canary")),
+        *(("MAIL", bad) for bad in ("smtp:canary", "canary", "http://u:canary@host")),
+        *(("SECRET_KEYS", bad) for bad in ("canary", f"{KEY},canary", ",", " , ,")),
+        *(("BCRYPT_ROUNDS", bad) for bad in ("3", "21", "-1", "12.0", "x", "1e1", "\uff11\uff12", "9" * 5000)),
+        *(("TRUSTED_PROXIES", bad) for bad in ("-1", "17", "two")),
+        *(("WORKERS", bad) for bad in ("0", "257", "auto")),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_variables_name_and_never_shown(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"AUTHFLOW_{name}") as refusal:
+        read(**{name: value})
+
+    assert "canary" not in str(refusal.value)
+
+
+def test_a_store_in_memory_cannot_be_shared() -> None:
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_STORE"):
+        read(STORE="memory:", WORKERS="2")
+
+
+# --- The base URL -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://login.example.org", "https://login.example.org"),
+        ("https://login.example.org/", "https://login.example.org"),
+        ("https://login.example.org:8443", "https://login.example.org:8443"),
+        # As browsers write it, or no origin would ever be ours and no cookie secure.
+        ("HTTPS://Login.Example.ORG", "https://login.example.org"),
+        ("https://login.example.org:443", "https://login.example.org"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_the_base_url_is_an_origin_as_browsers_write_it(written: str, origin: str) -> None:
+    settings = read(BASE_URL=written, MAIL="file:mail")
+
+    assert settings.base_url == origin
+    assert settings.is_secure == origin.startswith("https:")
+    assert settings.host == origin.partition("//")[2]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "login.example.org",
+        "//login.example.org",
+        "ftp://login.example.org",
+        "https://",
+        "https:///user",
+        "https://login.example.org/app",
+        "https://login.example.org?x=1",
+        "https://login.example.org?",
+        "https://login.example.org#",
+        "https://user:canary@login.example.org",
+        "https://@login.example.org",
+        "https://login.example.org:",
+        "https://login.example.org:99999",
+        "https://login.example.org:x",
+        "https://login.exam\nple.org",
+        "https://login.example.org\\@evil.example",
+        "https://login example.org",
+        "https://b\u00fccher.example",
+        "https://-x.example",
+        "https://[::1",
+        "http://login.example.org",
+        "http://0.0.0.0:8000",
+        "http://192.168.0.1",
+        "http://localhost.example.org",
+        "http://localhost@example.org",
+        "http://example.org[::1]",
+    ],
+)
+def test_what_is_no_origin_or_no_safe_one_is_refused(written: str) -> None:
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_BASE_URL") as refusal:
+        read(BASE_URL=written, MAIL="file:mail")
+
+    assert "canary" not in str(refusal.value)
+
+
+def test_the_variable_wins_over_what_the_server_listens_on() -> None:
+    listening = "http://127.0.0.1:9000"
+
+    assert from_environment({}, base_url=listening).base_url == listening
+    assert from_environment({"AUTHFLOW_BASE_URL": "http://localhost"}, base_url=listening).base_url == (
+        "http://localhost"
+    )
+
+
+def test_mail_on_the_console_is_for_this_machine_only() -> None:
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_MAIL"):
+        read(BASE_URL=HTTPS)
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "http://127.0.0.1:1", "http://[::1]:1", "https://localhost"])
+def test_loopback_origins_are_known(url: str) -> None:
+    assert is_loopback(url)
+
+
+@pytest.mark.parametrize("url", [HTTPS, "http://localhost.example.org", "http://127.0.0.1.example.org", "localhost"])
+def test_other_origins_are_no_loopback(url: str) -> None:
+    assert not is_loopback(url)
+
+
+# --- App Engine -------------------------------------------------------------------------------------------------------
+
+
+def test_app_engine_takes_what_lives_outside_the_instance() -> None:
+    assert from_environment(APP_ENGINE).on_app_engine
+    assert not from_environment({"GAE_ENV": "localdev"}).on_app_engine
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STORE", "sqlite:x.db"),
+        ("STORE", "memory:"),
+        ("STORE", ""),
+        ("TASKS", "local:"),
+        ("TASKS", ""),
+        ("MAIL", "console:"),
+        ("MAIL", "file:mail"),
+        ("MAIL", ""),
+        ("BASE_URL", ""),
+        ("BASE_URL", "http://localhost:8000"),
+    ],
+)
+def test_app_engine_refuses_what_dies_with_the_instance(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"AUTHFLOW_{name}"):
+        from_environment(APP_ENGINE | {f"AUTHFLOW_{name}": value})
+
+
+# --- Secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_neither_repr_nor_what_providers_are_given_holds_a_secret() -> None:
+    settings = read(SECRET_KEYS=KEY, MAIL="smtp://u:canary@host", GOOGLE_CLIENT_ID="id-1", GOOGLE_CLIENT_SECRET=KEY)
+
+    assert "canary" not in repr(settings)
+    assert settings.provider_environment["google_client_id"] == "id-1"
+    assert settings.provider_environment["google_client_secret"] == KEY, "a provider's own secret is its business"
+    assert not {"secret_keys", "mail"} & set(settings.provider_environment)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().store = "memory:"  # type: ignore[misc]
