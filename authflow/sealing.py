@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from authflow.errors import FlowInvalid
@@ -12,6 +13,7 @@ from authflow.tokens import BadToken, Keyring, decode, encode
 
 _STORED = "s."
 _TRAVELS = "t."
+_HANDLE = re.compile(r"s\.([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{0,64})", re.ASCII)
 
 
 class FlowSealer:
@@ -34,7 +36,8 @@ class FlowSealer:
             FlowInvalid: It is forged, of another browser, or no flow that travels.
         """
         body, _, signature = text.removeprefix(_TRAVELS).rpartition(".")
-        if not text.startswith(_TRAVELS) or not browser_id or not body:
+        # A dot in the body could stand for the one before the browser's id.
+        if not text.startswith(_TRAVELS) or not browser_id or not body or "." in body:
             raise FlowInvalid("not a travelling flow of this browser")
         if self._signer.unsign(f"{body}.{browser_id}.{signature}") is None:
             raise FlowInvalid("the flow was not sealed for this browser")
@@ -48,13 +51,17 @@ class FlowSealer:
         return f"{_STORED}{flow.id}.{flow.subject}"
 
     def read_handle(self, text: str) -> tuple[str, str]:
-        """Read a handle into flow id and subject hint; both are empty for none. The hint is never believed."""
+        """Read a handle into flow id and subject hint; both are empty for none. The hint is never believed.
+
+        Raises:
+            FlowInvalid: It is no handle. Both parts become names of records, so nothing but our own alphabet passes.
+        """
         if not text:
             return "", ""
-        flow_id, _, subject = text.removeprefix(_STORED).partition(".")
-        if not text.startswith(_STORED) or not flow_id or len(text) > 200:
+        found = _HANDLE.fullmatch(text)
+        if found is None:
             raise FlowInvalid("not a handle of a stored flow")
-        return flow_id, subject
+        return found[1], found[2]
 
     def with_state(self, url: str, flow: Flow, browser_id: str) -> str:
         """Add `state` to the address of a remote party (RFC 6749, section 10.12): the sealed flow, or its handle."""
