@@ -46,7 +46,7 @@ class FactorAdministration(ByName):
         """
         records, account = await self.read(name)
         standing_in = [f for f in substitutes(self.engine) if credential_key(account.id, f) in records]
-        return [self._held(records, account, factor) for factor in dict.fromkeys((*account.factors, *standing_in))]
+        return [self.held(records, account, factor) for factor in dict.fromkeys((*account.factors, *standing_in))]
 
     async def remove_factor(self, name: str, factor: str) -> Account:
         """Take a factor away, also one whose provider is gone: the way out for somebody who is locked out.
@@ -116,18 +116,25 @@ class FactorAdministration(ByName):
 
         return await self.change(name, judge)
 
-    def _held(self, records: Records, account: Account, factor: str) -> HeldFactor:
+    def held(self, records: Records, account: Account, factor: str) -> HeldFactor:
+        """Say how an account stands to one of its factors.
+
+        Args:
+            records: With the factor's credential, if it has one.
+        """
         record, provider = records.get(credential_key(account.id, factor)), self.engine.registry.get(factor)
-        is_readable, remaining = record is not None, None
+        is_usable, remaining = False, None
         if record is not None and isinstance(provider, SecondFactorProvider):
             try:
-                remaining = provider.remaining(self.engine.vault.credential(record.data))
+                credential = self.engine.vault.credential(record.data)
             except BadToken:
-                is_readable = False
+                pass  # Its key is gone, so no code can be judged by it.
+            else:
+                is_usable, remaining = provider.can_handle(credential), provider.remaining(credential)
         return HeldFactor(
             name=factor,
             method=provider.method_name if provider else "",
-            is_usable=is_readable and isinstance(provider, SecondFactorProvider),
+            is_usable=is_usable,
             enrolled_at=to_instant(record.data["created_at"]) if record else None,
             remaining=remaining,
         )

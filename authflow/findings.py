@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from authflow.administration import FIRST_ADMIN
 from authflow.errors import StoreUnavailable
 from authflow.model import Account
-from authflow.policy import Standing, orphaned_factors
 from authflow.provider import IssuesCodes
 from authflow.records import credential_key
 from authflow.render import template_dir
@@ -99,17 +98,16 @@ async def _of_store(app: Application) -> AsyncIterator[Finding]:
 
 async def _of_accounts(app: Application) -> AsyncIterator[Finding]:
     """Look for people who cannot log in, since an enrolled factor of theirs cannot be asked for."""
-    rules, cursor = app.engine.registry.rules, None
+    cursor: str | None = None
     while True:
         page = await app.administration.list(cursor, _PAGE)
         concerned = [account for account in page.accounts if account.factors]
         keys = {credential_key(account.id, factor) for account in concerned for factor in account.factors}
         records = await app.services.store.get(tuple(keys)) if keys else {}
         for account in concerned:
-            present = frozenset(f for f in account.factors if credential_key(account.id, f) in records)
-            standing = Standing(is_active=True, enrolled=account.factors, present=present)
-            for factor in orphaned_factors(rules, standing):
-                yield _orphan(account, factor)
+            for factor in account.factors:
+                if not app.administration.held(records, account, factor).is_usable:
+                    yield _orphan(account, factor)
         cursor = page.cursor
         if cursor is None:
             return

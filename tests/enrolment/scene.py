@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from authflow.enrolment import Enrolment
 from authflow.model import Account
 from authflow.results import Changed, LoggedIn, StepOwed
@@ -91,7 +93,5 @@ class Person:
 
 
 def secret_of(owed: StepOwed) -> bytes:
-    import base64
-
     text = str(owed.ask.params["secret"]).replace(" ", "")
     return base64.b32decode(text)

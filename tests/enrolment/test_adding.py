@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from authflow.administration import Administration
 from authflow.enrolment import Enrolment
 from authflow.errors import (
     AlreadyEnrolled,
@@ -159,8 +160,6 @@ async def test_a_factor_that_people_cannot_add_is_not_found(ada: Person) -> None
 async def test_an_account_that_was_changed_meanwhile_gets_no_factor(ada: Person) -> None:
     await ada.logs_in()
     owed = await ada.begins()
-    from authflow.administration import Administration
-
     await Administration(ada.kit.engine).log_out(ada.account.name)
 
     with pytest.raises(FlowInvalid):

@@ -1,0 +1,16 @@
+"""Fixtures of this room."""
+
+import pytest
+
+from authflow.administration import Administration
+from tests.engine_kit import Kit, make_kit
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return make_kit()
+
+
+@pytest.fixture
+def desk(kit: Kit) -> Administration:
+    return Administration(kit.engine)
