@@ -145,7 +145,7 @@ def import_object(path: str) -> object:
     module, _, name = path.partition(":")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be imported: {error}") from error
 
 
@@ -154,7 +154,10 @@ def _from_entry_point(name: str) -> object:
 
     found = entry_points(group=ENTRY_POINT_GROUP, name=name)
     for entry in found:
-        return entry.load()
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"entry point {name} cannot be loaded: {error}") from error
     raise ConfigurationError(f"no provider is installed under the entry point {name!r} of {ENTRY_POINT_GROUP}")
 
 
@@ -168,8 +171,9 @@ def _checked(provider: Provider, kind: type[P]) -> P:
         raise ConfigurationError(f"{where}.path and .action must be lower-case path segments")
     if not provider.label:
         raise ConfigurationError(f"{where}.label must say what people read")
-    if not inspect.iscoroutinefunction(provider.answer):
-        raise ConfigurationError(f"{where}.answer must be an async method")
+    for method in ("identify", "answer"):
+        if not inspect.iscoroutinefunction(getattr(provider, method)):
+            raise ConfigurationError(f"{where}.{method} must be an async method")
     for method in ("begin", "answer"):
         if getattr(type(provider), method) is getattr(Provider, method):
             raise ConfigurationError(f"{where} does not say how to {method}")
