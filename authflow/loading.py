@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +23,9 @@ from authflow.records import (
 from authflow.sessions import Lifetimes, Visitor, is_alive
 from authflow.store.protocol import Key, Record, Store
 from authflow.throttle import Bucket, Limit, Limits, bucket_key
-from authflow.tokens import Keyring
+from authflow.tokens import BadToken, Keyring
+
+_log = logging.getLogger("authflow.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,11 @@ class Loader:
             for provider in self._providers:
                 record = records.get(credential_key(account.id, provider))
                 if record is not None:
-                    credentials[provider] = self._vault.credential(record.data)
+                    try:
+                        credentials[provider] = self._vault.credential(record.data)
+                    except BadToken:
+                        # Its key is gone. A factor counts as orphaned then, and refuses; it is not skipped.
+                        _log.error("the credential of %s for account %s cannot be decrypted", provider, account.id)
         place = records.get(session_key(session_id)) if session_id else None
         session = Session.from_data(session_id, place.data) if place is not None else None
         return Loaded(records, account, credentials, session, buckets)
