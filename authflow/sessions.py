@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from authflow.errors import StoreConflict
-from authflow.model import Account, Plain, Proof, Session
+from authflow.model import Account, Plain, Proof, Session, Status
 from authflow.records import account_key, session_key
 from authflow.store.protocol import Delete, Insert, Key, Record, Store, Update
 from authflow.tokens import digest, new_secret
@@ -147,6 +147,10 @@ def belongs_to(session: Session, account: Account) -> bool:
     return bool(session.account_id) and session.account_id == account.id and session.epoch == account.epoch
 
 
+def _has_status(account: Account) -> bool:
+    return account.status >= Status.ACTIVE
+
+
 _NONE: Mapping[Key, Record] = {}
 
 
@@ -154,20 +158,21 @@ class Sessions:
     """Reads the current session of a request.
 
     Args:
-        is_active: `User.is_active`.
+        is_active: `User.is_active`; asked at every request, so that a rule of the application's own ends sessions too.
     """
 
-    def __init__(self, store: Store, lifetimes: Lifetimes) -> None:
+    def __init__(self, store: Store, lifetimes: Lifetimes, is_active: Callable[[Account], bool] = _has_status) -> None:
         self._store = store
+        self._is_active = is_active
         self.lifetimes = lifetimes
 
     async def current(self, visitor: Visitor, now: datetime, *, also: Sequence[Key] = ()) -> Current | None:
         """Read session and account in one lookup; None where nobody is logged in.
 
+        The use is noted at most every five minutes, guarded: a session that was deleted meanwhile stays deleted.
+
         Args:
             also: Keys that the page wants too, without a round trip of their own.
-
-        The use is noted at most every five minutes, guarded: a session that was deleted meanwhile stays deleted.
 
         Raises:
             StoreUnavailable: The store did not answer.
@@ -182,7 +187,7 @@ class Sessions:
             return None
         session = Session.from_data(visitor.session_id, session_record.data)
         account = Account.from_data(account_record.data)
-        if not (is_alive(session, now, self.lifetimes) and belongs_to(session, account)):
+        if not (is_alive(session, now, self.lifetimes) and belongs_to(session, account) and self._is_active(account)):
             return None
         if now - session.seen_at >= self.lifetimes.seen_interval:
             seen = replace(session, seen_at=now)
