@@ -33,6 +33,7 @@ from providers.recovery_codes import RecoveryCodes
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.engine_kit import KEY
+from tests.web_kit import make_site
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -282,6 +283,31 @@ def test_every_variable_told_for_designers_is_one_that_a_template_uses_or_every_
     section = page("pages").partition("## What every page has")[2].partition("\n## ")[0]
 
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.M)) == common
+
+
+async def test_the_templates_told_to_designers_work(tmp_path: Path) -> None:
+    for source in re.findall(r"```jinja\n(.*?)```", page("pages"), re.S):
+        name = re.match(r"\{# mytemplates/([\w.]+)", source)
+        assert name is not None
+        (tmp_path / name[1]).write_text(source, encoding="utf-8")
+    site = await make_site(templates=str(tmp_path))
+
+    shown = (await site.person().get("/user/login")).text
+
+    assert "Call 0123 456" in shown
+    assert "Forgot your password?" in shown
+    assert '<link rel="stylesheet" href="/assets/login.css">' in shown
+    assert 'alt="Example Society"' in shown
+
+
+def test_the_user_of_the_settings_page_is_accepted() -> None:
+    source = page("settings").partition("```python\n")[2].partition("```")[0]
+    module: dict[str, type[User]] = {}
+    exec(source, module)
+
+    app = build(Settings(store="memory:", secret_keys=(KEY,)), user=module["MyUser"]())
+
+    assert app.engine.user.get_auth_methods()
 
 
 def test_the_outcomes_and_powers_of_the_contract_are_told() -> None:
