@@ -100,13 +100,14 @@ def test_path_and_method_name_follow_the_class_as_in_viur() -> None:
 
 
 def test_rules_are_what_the_pairs_and_powers_say() -> None:
-    rules = registry(seconds=(Code, Printed)).rules
+    pairs = (*PAIRS, ("password", "printed"))
+    rules = registry(seconds=(Code, Printed), methods=pairs).rules
 
-    assert rules.pairs == PAIRS
+    assert rules.pairs == pairs
     assert rules.second_factors == ("code", "printed")
     assert rules.substitutes == {"printed"}
     assert rules.enrollable == {"code", "printed"}
-    assert (rules.primaries, rules.seconds_of("password")) == (("password",), ("code",))
+    assert (rules.primaries, rules.seconds_of("password")) == (("password",), ("code", "printed"))
 
 
 def test_a_provider_without_its_setting_is_left_out_with_its_pairs() -> None:
