@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from authflow import audit
+from authflow import audit, tickets
 from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, ContractViolation, IllegalTransition, NotFound
 from authflow.fields import Field, FieldError
@@ -15,7 +15,7 @@ from authflow.flow import Flow, FlowState, StepCompleted, advance
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.messages import sentence
-from authflow.model import Account, Credential, Factor, Proof, to_instant
+from authflow.model import Account, Credential, Factor, Plain, Proof, to_instant
 from authflow.policy import CONSENT, TICKET, remaining_steps
 from authflow.provider import PrimaryProvider, Rejected, SetsPassword, Submission
 from authflow.records import account_key, credential_key
@@ -23,6 +23,7 @@ from authflow.sessions import Visitor
 from authflow.store.protocol import Insert, Key, Record, Update, Write
 from authflow.throttle import Bucket, Limit, bucket_key
 from authflow.tickets import TicketInvalid
+from authflow.tokens import BadToken
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -192,6 +193,25 @@ class AccountWork:
     def enrolment_proof(self, side: PasswordSide, flow: Flow, account: Account) -> Proof:
         """Return the proof that the flow's owed password has been made."""
         return self._own_proof(side.provider.name, side.provider.factor, flow, account)
+
+    def chosen_by(
+        self, ticket: Record, account: Account, side: PasswordSide
+    ) -> tuple[str, tuple[Credential, Mapping[str, Plain]] | None]:
+        """Return the attempt to register that a ticket belongs to, and what it chose; None when that is in place.
+
+        Raises:
+            TicketInvalid: The choice cannot be read any more, or was made for another provider.
+        """
+        attempt = tickets.attempt_of(ticket.data)
+        if attempt is None or not attempt.id:
+            return "", None
+        try:
+            chosen = self.engine.vault.choice(attempt.id, account.id, attempt.chosen)
+        except BadToken as error:
+            raise TicketInvalid("the choice cannot be read") from error
+        if chosen[0].provider != side.provider.name:
+            raise TicketInvalid("chosen for another provider")
+        return attempt.id, chosen
 
     def credential_write(self, credential: Credential, record: Record | None) -> Write:
         """Return the guarded write of a credential where one may have been before."""

@@ -26,7 +26,7 @@ from authflow.flow import Flow, FlowKind
 from authflow.hashing_pool import Slot
 from authflow.model import Account, Credential, Event, Session
 from authflow.provider import Outcome, Rejected, Submission, Verified
-from authflow.records import account_key, credential_key, name_key, session_key
+from authflow.records import account_key, credential_key, name_key, newest_attempt_key, session_key
 from authflow.recovery import Recovery
 from authflow.registration import Registration
 from authflow.sessions import Current, IssuedSession, Visitor
@@ -214,6 +214,7 @@ class Accounts(Registration, Recovery):
             writes: list[Write] = [Delete(key) for key in own if key != account_key(account_id)]
             writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
             writes.append(Delete(name_key(account.canonical_name)))
+            writes.append(Delete(newest_attempt_key(account_id)))
             return Change(
                 tuple(writes), account, (audit.event("account_deleted", self.now, account_id=account_id, by=by),)
             )

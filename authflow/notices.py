@@ -3,6 +3,9 @@
 Payloads hold ids and names. Mail goes to the address that is stored, never to one that was typed. Whether somebody is
 written to at all is decided here, out of sight of who asked. A task that is repeated after a crash mints the same
 token, finds its ticket in place, and sends the same mail under the same Message-ID.
+
+A verification mail is about one attempt to register, tells when and from what device that was, and its link activates
+what that attempt chose (see `registration`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from authflow import tickets
@@ -19,17 +22,19 @@ from authflow.context import derived_code
 from authflow.errors import StoreConflict, StoreUnavailable
 from authflow.mail import Mail, MailRefused, MailTransport
 from authflow.model import Account, Purpose, Status
-from authflow.records import name_key, spent_key
+from authflow.records import attempt_key, login_info_key, name_key, newest_attempt_key, spent_key
 from authflow.recovery import RECOVERY_TASK
 from authflow.render import Renderer
-from authflow.store.protocol import Insert, Update, Write
+from authflow.store.protocol import Delete, Insert, Key, Update, Write
 from authflow.tasks.protocol import Handler, Task, TaskFailed
 from authflow.throttle import Bucket, bucket_key
+from authflow.tickets import Attempt
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
 
 MAX_TRIES = 8
+VERIFICATION_LIMIT = "verification_mail_per_name"
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+")
 
@@ -78,10 +83,11 @@ class MailOffice:
         messenger = provider if isinstance(provider, DeliversRecovery) else None
         if not account.email and messenger is None:
             return
-        token = await self._ticket(task, Purpose.RECOVERY, account, "recovery_mail_per_name")
-        if token is None:
+        token = self._token(task, Purpose.RECOVERY, account)
+        ticket = tickets.make(Purpose.RECOVERY, account, self.engine.services.clock())
+        if await self._marked(tickets.insertion(token, ticket), account, "recovery_mail_per_name") is None:
             return
-        device, link = str(task.payload.get("agent", "")), self._link(f"pwrecover?recovery_key={token}")
+        device, link = _agent(task), self._link(f"pwrecover?recovery_key={token}")
         if messenger is not None:
             await self.engine.services.seam.call(
                 "mail", "deliver", (RECOVERY_TASK,), lambda: messenger.deliver_recovery(account, token, link, device)
@@ -94,18 +100,29 @@ class MailOffice:
     async def send_verification(self, task: Task) -> None:
         """Send the link that confirms an address: to a new account, or to the owner of a name who asked again."""
         if "account_id" in task.payload:
-            await self._verification(task, await self._by_id(task), None)
-        else:
-            await self._verification(task, await self._by_name(str(task.payload["name"])), "verification_mail_per_name")
+            account = await self._by_id(task)
+            if account is not None and _is_waiting(account):
+                await self._verification(task, account, Attempt("", task.created_at, _agent(task)), None)
+            return
+        account = await self._by_name(str(task.payload["name"]))
+        if account is not None and _is_waiting(account):
+            attempt = await self._usable(task, account, await self._newest(account))
+            await self._verification(task, account, attempt, VERIFICATION_LIMIT)
 
     async def send_registration_notice(self, task: Task) -> None:
-        """Tell somebody who registers again that there is an account, or send the lost verification mail anew."""
+        """Tell somebody who registers again that there is an account, or send the link of this very attempt."""
         account = await self._by_id(task)
-        if account is None or account.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
-            await self._verification(task, account, "verification_mail_per_name")
+        if account is not None and _is_waiting(account):
+            attempt = await self._usable(task, account, await self._attempt_at(attempt_key(task.id)))
+            await self._verification(task, account, attempt, VERIFICATION_LIMIT)
+            return
+        # Nobody will ever agree to what this attempt chose.
+        forgotten = (attempt_key(task.id), newest_attempt_key(str(task.payload["account_id"])))
+        await self.engine.services.store.commit([Delete(key) for key in forgotten])
+        if account is None:
             return
         mark = Insert(spent_key(f"mail.{task.id}"), {}, self.engine.services.clock() + timedelta(days=7))
-        if account.email and await self._marked(mark, account, "verification_mail_per_name"):
+        if account.email and await self._marked(mark, account, VERIFICATION_LIMIT) is not None:
             context = {"login_link": self._origin("/user/login"), "recover_link": self._link("pwrecover")}
             await self._send(task, account, "already_registered", context)
 
@@ -137,49 +154,75 @@ class MailOffice:
         context = {"code": code, "minutes": _whole(window, timedelta(minutes=1))}
         await self._send(task, account, str(payload["template"]), context)
 
+    # --- Attempts to register -----------------------------------------------------------------------------------------
+
+    async def _verification(self, task: Task, account: Account, attempt: Attempt | None, limit: str | None) -> None:
+        if attempt is None or not account.email:
+            return
+        token = self._token(task, Purpose.VERIFICATION, account)
+        ticket = tickets.make(Purpose.VERIFICATION, account, self.engine.services.clock())
+        held = await self._marked(tickets.insertion(token, ticket, attempt), account, limit)
+        if held is None:
+            return
+        # A link that may have been sent already keeps its meaning, whatever was registered since.
+        attempt = tickets.attempt_of(held) or attempt
+        context = {
+            "link": self._link(f"verify?skey={token}"),
+            "days": _whole(tickets.LIFETIMES[Purpose.VERIFICATION], timedelta(days=1)),
+            "device": attempt.device,
+            "at": f"{attempt.at:%Y-%m-%d %H:%M} UTC",
+        }
+        await self._send(task, account, "verification", context)
+
+    async def _usable(self, task: Task, account: Account, attempt: Attempt | None) -> Attempt | None:
+        """Return what a link that is sent now may activate; None when the attempt's time is over."""
+        used = login_info_key(account.id)
+        if used in await self.engine.services.store.get((used,)):
+            # Somebody has logged in: the password in place is its owner's, and no registration replaces it.
+            return Attempt("", task.created_at, _agent(task))
+        is_alive = attempt is not None and self.engine.services.clock() < attempt.expires_at
+        return attempt if is_alive else None
+
+    async def _newest(self, account: Account) -> Attempt | None:
+        newest = await self._attempt_at(newest_attempt_key(account.id)) or Attempt("", account.created_at)
+        # Never the first one in place of a later one that is gone: it may be a stranger's.
+        return await self._attempt_at(attempt_key(newest.id)) if newest.id else newest
+
+    async def _attempt_at(self, place: Key) -> Attempt | None:
+        record = (await self.engine.services.store.get((place,))).get(place)
+        return None if record is None else Attempt.from_data(record.data)
+
     # --- Tickets ------------------------------------------------------------------------------------------------------
 
-    async def _verification(self, task: Task, account: Account | None, limit: str | None) -> None:
-        if account is None or not account.email or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
-            return
-        token = await self._ticket(task, Purpose.VERIFICATION, account, limit)
-        if token is not None:
-            days = _whole(tickets.LIFETIMES[Purpose.VERIFICATION], timedelta(days=1))
-            context = {"link": self._link(f"verify?skey={token}"), "days": days}
-            await self._send(task, account, "verification", context)
-
-    async def _ticket(self, task: Task, purpose: Purpose, account: Account, limit: str | None) -> str | None:
-        """Make this task's ticket good and return its token; None when the name has had its mail."""
+    def _token(self, task: Task, purpose: Purpose, account: Account) -> str:
         # With the epoch, a repeat mints the same token only as long as nothing was done with it: none comes back.
-        seed = f"{task.id}.{account.epoch}"
-        token = tickets.mint(self.engine.services.keyring, purpose, seed, account.id)
-        ticket = tickets.make(purpose, account, self.engine.services.clock())
-        return token if await self._marked(tickets.insertion(token, ticket), account, limit) else None
+        return tickets.mint(self.engine.services.keyring, purpose, f"{task.id}.{account.epoch}", account.id)
 
-    async def _marked(self, mark: Insert, account: Account, limit: str | None) -> bool:
-        """Count a mail and leave its mark, in one commit, and say whether to send it.
+    async def _marked(self, mark: Insert, account: Account, limit: str | None) -> Mapping[str, Any] | None:
+        """Count a mail and leave its mark, in one commit; return what the mark holds, or None for no mail.
 
         A mark that is there already was left by an earlier try of the same task: it was counted then, and lives anew
-        from now on, since the mail server may have been away for longer than a ticket lives.
+        from now on, since the mail server may have been away for longer than a ticket lives. Its attempt stays.
         """
         services, rule = self.engine.services, self.engine.user.limits.recovery_mail_per_name
         place = bucket_key(services.keyring, limit or "", account.canonical_name)
         for _ in range(MAX_TRIES):
             records = await services.store.get((mark.key, place) if limit else (mark.key,))
             held, bucket = records.get(mark.key), Bucket(place, rule, records.get(place))
-            now = services.clock()
+            now, data = services.clock(), dict(mark.data)
             writes: list[Write] = [mark]
             if held is not None:
-                writes = [Update(mark.key, mark.data, held.version, mark.expires_at)]
+                data |= {name: value for name, value in held.data.items() if name == "attempt"}
+                writes = [Update(mark.key, data, held.version, mark.expires_at)]
             elif limit:
                 if rule.wait(bucket.state, now) is not None:
-                    return False
+                    return None
                 writes.append(bucket.failed(now))
             try:
                 await services.store.commit(writes)
             except StoreConflict:
                 continue
-            return True
+            return data
         raise StoreUnavailable("conflicts did not end")
 
     # --- Parts --------------------------------------------------------------------------------------------------------
@@ -217,6 +260,14 @@ class MailOffice:
     def _origin(self, path: str) -> str:
         # From the settings alone: no header of a request has a say in it.
         return self.engine.services.settings.base_url + path
+
+
+def _is_waiting(account: Account) -> bool:
+    return account.status == Status.WAITING_FOR_EMAIL_VERIFICATION
+
+
+def _agent(task: Task) -> str:
+    return str(task.payload.get("agent", ""))
 
 
 def _whole(span: timedelta, unit: timedelta) -> int:

@@ -49,13 +49,23 @@ def ticket_key(ticket_digest: str) -> Key:
     return Key("ticket", ticket_digest)
 
 
+def attempt_key(attempt_id: str) -> Key:
+    """What a repeated registration chose, until its link is followed; under the id of the task that mails the link."""
+    return Key("attempt", attempt_id)
+
+
+def newest_attempt_key(account_id: str) -> Key:
+    """Which registration of an account's name was the last one."""
+    return Key("newest_attempt", account_id)
+
+
 def spent_key(flow_id: str) -> Key:
     """The mark that a flow has been started; inserted once."""
     return Key("spent", flow_id)
 
 
 class Vault:
-    """Writes and reads the records that hold secrets: credentials and the scratch areas of flows."""
+    """Writes and reads what holds secrets: credentials, choices of registrations, the scratch areas of flows."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -89,6 +99,20 @@ class Vault:
             data=raw["data"],
             secret=self._keyring.decrypt("credential", raw["secret"], context=place) if raw["secret"] else b"",
         )
+
+    def seal_choice(self, attempt_id: str, credential: Credential, profile: Mapping[str, Plain]) -> str:
+        """Encrypt what a registration chose, for its account and this attempt alone."""
+        plain = _dump({"credential": self.credential_data(credential), "profile": dict(profile)})
+        return self._keyring.encrypt("choice", plain, context=f"{credential.account_id}.{attempt_id}")
+
+    def choice(self, attempt_id: str, account_id: str, sealed: str) -> tuple[Credential, Mapping[str, Plain]]:
+        """Read the credential and the profile that a registration chose.
+
+        Raises:
+            BadToken: It cannot be decrypted: changed, of another account or attempt, or the key is gone.
+        """
+        raw = _load(self._keyring.decrypt("choice", sealed, context=f"{account_id}.{attempt_id}"))
+        return self.credential(raw["credential"]), raw["profile"]
 
     def flow_data(self, flow: Flow) -> dict[str, Plain]:
         """Write a flow with its scratch area encrypted for this flow alone."""

@@ -2,6 +2,10 @@
 
 With e-mail verification nobody learns whether a name was free: answer, round trips and number of writes are the same,
 and what differs is decided by the worker, in a mail to the address in question.
+
+Anybody may type anybody's address, so an account that waits for its address may have been made by a stranger. Each
+attempt to register has a link of its own, which activates the password and the profile of that attempt: what a repeated
+attempt chose is kept aside, sealed, until its link is followed. The first link that is followed ends all others.
 """
 
 from __future__ import annotations
@@ -23,18 +27,19 @@ from authflow.account_work import (
     look_up_name,
     refused,
 )
+from authflow.agents import describe
 from authflow.changes import Change
 from authflow.errors import BadInput, NotFound
 from authflow.fields import Field, FieldType, read
 from authflow.flow import FlowKind
 from authflow.identifiers import canonical_name, mail_address
-from authflow.model import Account, Event, Purpose, Status
+from authflow.model import Account, Credential, Event, Purpose, Status
 from authflow.provider import Rejected, Submission
-from authflow.records import account_key, credential_key, name_key
+from authflow.records import account_key, attempt_key, credential_key, name_key, newest_attempt_key
 from authflow.sessions import Visitor
-from authflow.store.protocol import Insert, Key, Write
+from authflow.store.protocol import Delete, Insert, Key, Write
 from authflow.throttle import Bucket
-from authflow.tickets import TicketInvalid
+from authflow.tickets import Attempt, TicketInvalid
 from authflow.tokens import new_id
 
 DECOY = "decoy"
@@ -93,33 +98,24 @@ class Registration(AccountWork):
             if not await side.power.check_captcha(submission, context):
                 return refused(fields, reading.values, field_error("captcha", "captcha_failed"))
             account = candidate
-            writes: list[Insert] = []
+            hashed: list[Credential] = []
 
             async def prepare(records: Records, bucket: Bucket) -> Change[Registered | Invalid | Account]:
                 # Hashed whether or not the name is free, and once, however many tries it takes.
-                if not writes:
+                if not hashed:
                     password = reading.values[side.power.password_field.name]
                     made = await self.make_credential(side, flow, account, password, slot)
                     if isinstance(made, Rejected):
                         error = field_error(side.power.password_field.name, made.reason, side.provider.messages)
                         return Change((), refused(fields, reading.values, error))
                     self.demand_completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
-                    writes.extend(
-                        (
-                            Insert(name_key(account.canonical_name), {"account_id": account.id}),
-                            Insert(account_key(account.id), account.to_data()),
-                            Insert(
-                                credential_key(account.id, side.provider.name),
-                                self.engine.vault.credential_data(made),
-                            ),
-                        )
-                    )
+                    hashed.append(made)
                 holder = records.get(name_key(account.canonical_name))
                 if holder is None:
-                    return self._added(account, writes, bucket, visitor)
+                    return self._added(account, hashed[0], bucket, visitor)
                 taken_by = str(holder.data["account_id"])
                 if account.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
-                    return self._repeated(taken_by, writes, bucket, visitor)
+                    return self._repeated(taken_by, account, hashed[0], bucket, visitor)
                 happened = audit.event(
                     "registration_refused", self.now, account_id=taken_by, reason="name_taken", client=visitor.network
                 )
@@ -140,7 +136,10 @@ class Registration(AccountWork):
         return Registered(_STAGES[result.status])
 
     async def verify(self, token: str, visitor: Visitor) -> Stage:
-        """Confirm the address that a ticket was mailed to. It moves a waiting account on, and does nothing else.
+        """Confirm the address that a ticket was mailed to: it moves a waiting account on.
+
+        What the ticket's attempt chose comes into force: its password takes the place of the one that was there, its
+        values that of the declared profile fields. Every other link and ticket of the account dies.
 
         Returns:
             `wait` for an admin, or `ready`.
@@ -151,6 +150,7 @@ class Registration(AccountWork):
         """
         side = self.password_side()
         account_id, place = tickets.read(token)
+        credential_place = credential_key(account_id, side.provider.name)
 
         async def prepare(records: Records, bucket: Bucket) -> Change[Account | None]:
             account, record = account_in(records, account_id), records.get(place)
@@ -158,21 +158,31 @@ class Registration(AccountWork):
                 tickets.judge(record, account, Purpose.VERIFICATION, self.now)
                 if account is None or record is None or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
                     raise TicketInvalid("the account does not wait for this")
+                attempt, chosen = self.chosen_by(record, account, side)
             except TicketInvalid as refusal:
                 return self.refused_ticket(refusal, bucket, visitor, None)
             flow = self.engine.start(FlowKind.VERIFY, subject=account.id, epoch=account.epoch)
             self.demand_completed(self.by_consent(self.by_ticket(flow, account), account))
+            declared = {f.name for f in self.engine.user.profile_fields}
+            others = {name: value for name, value in account.profile.items() if name not in declared}
             moved = replace(
                 account,
+                profile=account.profile if chosen is None else {**others, **chosen[1]},
                 status=self._status_after_verification(side),
                 changed_at=self.now,
                 epoch=account.epoch + 1,
                 version=account.version + 1,
             )
+            writes: list[Write] = [tickets.spend(record), account_write(moved, records)]
+            writes.append(Delete(newest_attempt_key(account.id)))
+            if chosen is not None:
+                writes.append(self.credential_write(chosen[0], records.get(credential_place)))
+                writes.append(Delete(attempt_key(attempt)))
             happened = self._event("address_verified", account.id, visitor, moved.status)
-            return Change((tickets.spend(record), account_write(moved, records)), moved, (happened,))
+            return Change(tuple(writes), moved, (happened,))
 
-        moved = await self.within_limit(*self.for_client(visitor), (place, account_key(account_id)), prepare)
+        keys = (place, account_key(account_id), credential_place)
+        moved = await self.within_limit(*self.for_client(visitor), keys, prepare)
         if moved is None:
             raise TicketInvalid("refused")
         await self.engine.run_hook(self.engine.user.on_edited(moved))
@@ -180,6 +190,10 @@ class Registration(AccountWork):
 
     async def resend(self, values: Mapping[str, str], visitor: Visitor) -> None | Invalid:
         """Ask for another verification mail. The worker decides whether there is anybody to send it to.
+
+        Nobody knows who asks, so it is about the newest attempt to register, within the seven days that it lives: the
+        mail tells when and from what device that was, and whoever reads it decides by following the link. After that
+        one has to register again; an old password of unknown origin is not brought back.
 
         Returns:
             None whatever the name; an error only for what cannot be a name.
@@ -227,25 +241,47 @@ class Registration(AccountWork):
             return Status.WAITING_FOR_ADMIN_VERIFICATION
         return Status.ACTIVE
 
+    def _records_of(self, account: Account, made: Credential) -> tuple[Insert, ...]:
+        return (
+            Insert(name_key(account.canonical_name), {"account_id": account.id}),
+            Insert(account_key(account.id), account.to_data()),
+            Insert(credential_key(account.id, made.provider), self.engine.vault.credential_data(made)),
+        )
+
+    def _mail_task(self, name: str, account_id: str, visitor: Visitor) -> tuple[Insert, Attempt]:
+        """Return the task that writes to the owner of an address, and the attempt that it belongs to."""
+        device = describe(visitor.agent)
+        task = self.engine.services.tasks.write(name, {"account_id": account_id, "agent": device}, self.now)
+        return task, Attempt(task.key.name, self.now, device)
+
     def _added(
-        self, account: Account, made: list[Insert], bucket: Bucket, visitor: Visitor
+        self, account: Account, made: Credential, bucket: Bucket, visitor: Visitor
     ) -> Change[Registered | Invalid | Account]:
-        writes: list[Write] = [bucket.failed(self.now), *made]
+        writes: list[Write] = [bucket.failed(self.now), *self._records_of(account, made)]
         is_waiting = account.status == Status.WAITING_FOR_EMAIL_VERIFICATION
         if is_waiting:
-            payload = {"account_id": account.id}
-            writes.append(self.engine.services.tasks.write("send_verification", payload, self.now))
+            task, attempt = self._mail_task("send_verification", account.id, visitor)
+            writes += (replace(attempt, id="").newest(account.id), task)
         happened = self._event("account_registered", account.id, visitor, account.status)
         return Change(tuple(writes), account, (happened,), has_tasks=is_waiting)
 
     def _repeated(
-        self, taken_by: str, unmade: list[Insert], bucket: Bucket, visitor: Visitor
+        self, taken_by: str, account: Account, made: Credential, bucket: Bucket, visitor: Visitor
     ) -> Change[Registered | Invalid | Account]:
-        """Return what a registration of a taken name writes: as much as one of a free name."""
-        task = self.engine.services.tasks.write("send_registration_notice", {"account_id": taken_by}, self.now)
-        decoys = (Insert(Key(DECOY, new_id()), {"filler": "." * len(str(write.data))}, self.now) for write in unmade)
+        """Return what a registration of a taken name writes: as much as one of a free name.
+
+        Whether the account waits, and so whether the choice can ever be of use, is not known here: reading it would
+        take a round trip that a free name does not take. The worker finds out, and removes what is of no use.
+        """
+        task, attempt = self._mail_task("send_registration_notice", taken_by, visitor)
+        chosen = self.engine.vault.seal_choice(attempt.id, replace(made, account_id=taken_by), account.profile)
+        kept = replace(attempt, chosen=chosen).kept()
+        name, *others = (len(str(write.data)) for write in self._records_of(account, made))
+        sizes = (name, max(sum(others) - len(str(kept.data)), 0))
+        decoys = (Insert(Key(DECOY, new_id()), {"filler": "." * size}, self.now) for size in sizes)
         happened = self._event("registration_repeated", taken_by, visitor)
-        return Change((bucket.failed(self.now), *decoys, task), Registered("verify"), (happened,), has_tasks=True)
+        writes = (bucket.failed(self.now), kept, *decoys, attempt.newest(taken_by), task)
+        return Change(writes, Registered("verify"), (happened,), has_tasks=True)
 
     def _event(self, type_: str, account_id: str, visitor: Visitor, status: int | None = None) -> Event:
         happened = audit.event(type_, self.now, account_id=account_id, client=visitor.network)

@@ -2,19 +2,24 @@
 
 A token is derived, not drawn: whoever repeats a deferred task mints the same one, so no payload and no record has to
 hold it. The store knows its SHA-256. Spending a ticket deletes its record, guarded, in the commit it pays for.
+
+A verification ticket belongs to one attempt to register: who follows the link agrees to what that attempt chose, and to
+nothing that somebody else chose for the same address before or after.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from authflow.errors import RequestError
 from authflow.messages import SENTENCES
-from authflow.model import Account, Purpose, Ticket
-from authflow.records import ticket_key
-from authflow.store.protocol import Delete, Insert, Key, Record
+from authflow.model import Account, Plain, Purpose, Ticket, from_instant, to_instant
+from authflow.records import attempt_key, newest_attempt_key, ticket_key
+from authflow.store.protocol import Delete, Insert, Key, Put, Record
 from authflow.tokens import Keyring, digest, new_id
 
 LIFETIMES: Mapping[Purpose, timedelta] = {
@@ -35,6 +40,42 @@ class TicketInvalid(RequestError):
     sentence = SENTENCES["ticket_invalid"]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to register a name, as far as its mail and its ticket have to know it.
+
+    Attributes:
+        id: Of the task that mails its link. Empty for the attempt that made the account: its choice is in place.
+        at: When it was made. The mail tells this and the device, for the owner of the address to know it by.
+        chosen: Its password and profile, sealed by `records.Vault`; empty where `id` is.
+    """
+
+    id: str
+    at: datetime
+    device: str = ""
+    chosen: str = field(default="", repr=False)
+
+    @property
+    def expires_at(self) -> datetime:
+        """When no mail brings it back any more: from then on one has to register again."""
+        return self.at + LIFETIMES[Purpose.VERIFICATION]
+
+    def to_data(self) -> dict[str, Plain]:
+        return {"id": self.id, "at": from_instant(self.at), "device": self.device, "chosen": self.chosen}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Attempt:
+        return cls(data["id"], to_instant(data["at"]), data["device"], data["chosen"])
+
+    def kept(self) -> Insert:
+        """Return the write that keeps its choice until its mail is sent, or sent again."""
+        return Insert(attempt_key(self.id), self.to_data(), self.expires_at)
+
+    def newest(self, account_id: str) -> Put:
+        """Return the write that makes it the one which another mail is about. Unguarded: the last one wins."""
+        return Put(newest_attempt_key(account_id), replace(self, chosen="").to_data(), self.expires_at)
+
+
 def mint(keyring: Keyring, purpose: Purpose, seed: str, account_id: str) -> str:
     """Return the token text of a ticket.
 
@@ -51,9 +92,22 @@ def make(purpose: Purpose, account: Account, now: datetime) -> Ticket:
     return Ticket(purpose, account.id, account.epoch, now, now + LIFETIMES[purpose], account.email or "")
 
 
-def insertion(token: str, ticket: Ticket) -> Insert:
-    """Return the write that makes a ticket good. A conflict with the same token says that it is there already."""
-    return Insert(ticket_key(digest(token)), ticket.to_data(), ticket.expires_at)
+def insertion(token: str, ticket: Ticket, attempt: Attempt | None = None) -> Insert:
+    """Return the write that makes a ticket good. A conflict with the same token says that it is there already.
+
+    Args:
+        attempt: Whose choice it activates. The choice travels in the ticket: it is spent and expires with it.
+    """
+    data = ticket.to_data()
+    if attempt is not None:
+        data["attempt"] = attempt.to_data()
+    return Insert(ticket_key(digest(token)), data, ticket.expires_at)
+
+
+def attempt_of(data: Mapping[str, Any]) -> Attempt | None:
+    """Return the attempt that a ticket's record belongs to."""
+    held = data.get("attempt")
+    return None if held is None else Attempt.from_data(held)
 
 
 def for_set_up(keyring: Keyring, account: Account, now: datetime) -> tuple[str, Insert]:

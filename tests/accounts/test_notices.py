@@ -235,7 +235,7 @@ async def test_payloads_hold_ids_and_names_alone(desk: Desk) -> None:
     payloads = [record.data["payload"] for record in await desk.kit.records("outbox")]
 
     assert sorted(tuple(sorted(payload)) for payload in payloads) == [
-        ("account_id",),
-        ("account_id",),
+        ("account_id", "agent"),
+        ("account_id", "agent"),
         ("agent", "name"),
     ]  # type: ignore[arg-type]

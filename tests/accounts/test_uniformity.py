@@ -57,17 +57,32 @@ async def test_asking_again_is_answered_alike(request_name: str) -> None:
     assert (first, first_bill.counts, first_writes) == (second, second_bill.counts, second_writes)
 
 
-async def test_what_is_written_for_a_taken_name_weighs_the_same() -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "unknown"])
+@pytest.mark.parametrize("profile", [{}, {"firstname": "A" * 100, "lastname": "B" * 100}])
+async def test_what_is_written_for_a_taken_name_weighs_the_same(kind: str, profile: dict[str, str]) -> None:
     def weight(desk: Desk) -> int:
         return sum(len(row.body) for key, row in desk.kit.memory._rows.items() if key.kind != "event")
 
     free, taken = make_desk(), make_desk()
-    await taken.kit.account(NAME)
+    await taken.kit.account(NAME, **(KINDS[kind] or {}))
     before = weight(taken)
-    await REQUESTS["register"](free.accounts)
-    await REQUESTS["register"](taken.accounts)
+    for desk in (free, taken):
+        await desk.accounts.register({"name": NAME, "password": NEW_PASSWORD, **profile}, browser())
 
     assert abs((weight(taken) - before) - weight(free)) < 200
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "unknown"])
+async def test_registering_again_is_answered_like_the_first_time(kind: str) -> None:
+    desk = make_desk()
+    if (details := KINDS[kind]) is not None:
+        await desk.kit.account(NAME, **details)
+    free = await seen_by_the_sender("unknown", "register")
+
+    for _ in range(3):
+        answer, bill, writes = await desk.billed(REQUESTS["register"](desk.accounts))
+        assert (answer, dict(bill.counts), writes) == free
+        await desk.deliver()
 
 
 async def test_a_failing_mail_server_is_not_seen_by_the_sender() -> None:
