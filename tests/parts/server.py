@@ -9,7 +9,6 @@ with Server(workers=2) as server:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import email
 import email.policy
@@ -246,14 +245,6 @@ class Server:
             found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
             total += int(found[1]) * 1024 if found else 0
         return total
-
-
-async def until_free(server: Server) -> None:
-    """Wait until the server answers at once: what an earlier test set off has been worked through."""
-    for _ in range(200):
-        if await asyncio.to_thread(server.is_healthy):
-            return
-        await asyncio.sleep(0.05)
 
 
 def _descendants(pid: int) -> list[int]:

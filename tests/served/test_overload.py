@@ -130,8 +130,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 async def account(server: Server) -> Account:
     async with server.application() as app:
-        made = await new_account(app)
-    return made
+        return await new_account(app)
 
 
 async def test_a_store_that_another_process_has_locked_is_a_503_in_time_and_heals_at_once(

@@ -77,11 +77,11 @@ class Difference:
         """Whether a few dozen samples give it away: what a forgotten hash does, and no noise."""
         return self.share > 0.15 and abs(self.gap) > 0.0002 and self.auc > 0.8
 
-    def tells(self, allowed_gap: float) -> bool:
-        """Whether thousands of samples do. An interval that reaches zero tells nothing."""
+    def tells(self, allowed_gap: float, allowed_auc: float = 0.53) -> bool:
+        """Whether thousands of samples do. A gap whose interval reaches zero tells nothing."""
         is_real = self.low > 0 or self.high < 0
         is_wide = abs(self.gap) > allowed_gap or max(abs(self.low), abs(self.high)) > 0.005
-        return (is_real and is_wide) or self.auc > 0.53
+        return is_real and (is_wide or self.auc > allowed_auc)
 
 
 async def sample(
