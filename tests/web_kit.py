@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlencode
 
 from authflow.assembly import Application, build
 from authflow.model import Account
+from authflow.notices import handlers
+from authflow.render import Renderer
 from authflow.seam import Bill, Observer, billing
 from authflow.settings import Settings
 from authflow.store.protocol import Store
@@ -54,10 +57,11 @@ class Site:
         return Person(self.edge, **more)
 
     def link(self) -> str:
-        """Return the address that the last mail names, without its origin."""
-        found = re.search(re.escape(self.app.settings.base_url) + r"(\S+)", self.outbox.last().text)
-        assert found is not None
-        return found[1]
+        """Return the newest mailed address that holds a key, without its origin."""
+        for mail in reversed(self.outbox.mails):
+            if found := re.search(re.escape(self.app.settings.base_url) + r"(\S+=\S+)", mail.text):
+                return found[1]
+        raise AssertionError("no mail holds a key")
 
     @property
     def kit(self) -> Kit:
@@ -102,6 +106,11 @@ class Site:
         return person, page
 
 
+@lru_cache
+def _renderer(templates: str) -> Renderer:
+    return Renderer(templates or None)
+
+
 async def make_site(
     user: User | None = None,
     *,
@@ -122,6 +131,9 @@ async def make_site(
         **settings,
     )
     app = build(configured, user=user or User(), store=store, transport=outbox, clock=clock, observers=observers)
+    # One renderer for all sites: to compile the templates takes longer than most tests.
+    renderer = _renderer(configured.templates)
+    app = replace(app, renderer=renderer, handlers=handlers(app.engine, renderer, outbox))
     await app.open(with_worker=False)
     return Site(app, create_app(app), clock, outbox)
 

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from authflow.user import User
-from providers.user_password import UserPassword
+from tests.threats.tools import Open
 from tests.web_kit import Site, make_site
-
-
-class Registering(UserPassword):
-    registration_enabled = True
-    registration_admin_verification_required = False
-
-
-class Open(User):
-    authentication_providers = (Registering,)
 
 
 @pytest.fixture

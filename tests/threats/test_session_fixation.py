@@ -12,8 +12,7 @@ from authflow.seam import Call
 from authflow.store.protocol import Update
 from authflow.web.cookies import SessionToken
 from tests.engine_kit import PASSWORD
-from tests.threats.conftest import Open
-from tests.threats.tools import enrol, recovery_link, who
+from tests.threats.tools import Open, enrol, recovery_link, who
 from tests.web_kit import ADA, Person, Site, make_site
 
 BOB = "bob@example.org"

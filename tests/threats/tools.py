@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from base64 import b32decode
 
+from authflow.user import User
+from providers.user_password import UserPassword
 from tests.web_kit import ADA, Page, Person, Site
+
+
+class Registering(UserPassword):
+    registration_enabled = True
+    registration_admin_verification_required = False
+
+
+class Open(User):
+    """Strangers may register, confirming their address by mail."""
+
+    authentication_providers = (Registering,)
 
 
 def secret_on(page: Page) -> bytes:

@@ -1020,8 +1020,8 @@ async def test_no_page_needs_a_script_or_anything_from_elsewhere() -> None:
         assert "<script" not in page.text, name
         assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:", page.text), name
         for address in re.findall(r'(?:src|href|action)="([^"]*)"', page.text):
-            # A link of the page itself, of ours, the picture of a secret, or the app on the same device.
-            assert address.startswith(("/user/", "#", "data:image/png;", "otpauth://")), (name, address)
+            # Of ours, of the page itself, no icon, the picture of a secret, or the app on the same device.
+            assert address.startswith(("/user/", "#", "data:,", "data:image/png;", "otpauth://")), (name, address)
 
 
 async def test_every_form_is_posted_with_an_skey() -> None:
