@@ -191,7 +191,7 @@ class Accounts(Registration, Recovery):
 
         result = await carry_out(self.engine, prepare)
         if isinstance(result, Account):
-            await self.engine.run_hook(self.engine.user.on_edited(result))
+            await self.engine.run_hook(lambda: self.engine.user.on_edited(result))
         return result
 
     async def delete(self, account_id: str, by: str) -> None:
@@ -220,4 +220,4 @@ class Accounts(Registration, Recovery):
             )
 
         deleted = await carry_out(self.engine, prepare)
-        await self.engine.run_hook(self.engine.user.on_deleted(deleted))
+        await self.engine.run_hook(lambda: self.engine.user.on_deleted(deleted))

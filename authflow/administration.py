@@ -78,7 +78,7 @@ class Administration(FactorAdministration, Upkeep):
             return Change(writes, account, (happened,))
 
         made = await carry_out(self.engine, prepare)
-        await self.engine.run_hook(self.engine.user.on_added(made))
+        await self.engine.run_hook(lambda: self.engine.user.on_added(made))
         return made
 
     async def list(self, cursor: str | None = None, limit: int = 50) -> Listing:

@@ -100,7 +100,7 @@ def build(
         **({"fetching": fetching} if fetching is not None else {}),
     )
     engine = Engine(user or make_user(settings), services)
-    sending = transport or transport_from_url(settings.mail, sender=mail_sender(settings))
+    sending = transport or make_transport(settings)
     return Application(
         settings=settings,
         services=services,
@@ -143,6 +143,14 @@ def make_queue(settings: Settings, store: Store, clock: Callable[[], datetime], 
 
         return LocalQueue(store, clock=clock, seam=seam)
     raise ConfigurationError("AUTHFLOW_TASKS: the Cloud Tasks adapter is not part of this release")
+
+
+def make_transport(settings: Settings) -> MailTransport:
+    """Make the mail transport that the settings name."""
+    try:
+        return transport_from_url(settings.mail, sender=mail_sender(settings))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AUTHFLOW_MAIL, AUTHFLOW_MAIL_FROM: {error.detail}") from error
 
 
 def mail_sender(settings: Settings) -> str:

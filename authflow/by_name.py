@@ -67,7 +67,7 @@ class ByName(AccountWork):
 
         account = await carry_out(self.engine, prepare)
         if is_changed:
-            await self.engine.run_hook(self.engine.user.on_edited(account))
+            await self.engine.run_hook(lambda: self.engine.user.on_edited(account))
         return account
 
     def raised(self, account: Account) -> Account:

@@ -202,13 +202,9 @@ def completed(
 
 def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Plan:
     """A factor was chosen: its form is open, and a message goes out where it wants one."""
-    ask = engine.ask(flow, provider, loaded.account)
-    writes, has_tasks = [session_with(engine, loaded, flow)], False
-    delivery = delivery_write(engine, flow, provider, ask)
-    if delivery is not None:
-        writes.append(delivery)
-        has_tasks = True
-    return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=has_tasks)
+    asking, ask, messages = _asking(engine, flow, provider, loaded)
+    writes = (session_with(engine, loaded, asking), *messages)
+    return Plan(writes, StepOwed(asking, provider, ask), has_tasks=bool(messages))
 
 
 def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask, visitor: Visitor) -> Plan:
@@ -218,6 +214,8 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
     delivery = delivery_write(engine, flow, provider, ask, loaded)
     if delivery is not None:
         writes += [delivery, *(bucket.failed(now) for bucket in loaded.buckets)]
+        # A code that was sent is good for as long as the message says, also while the flow still travels.
+        flow = replace(flow, deadline_at=min(flow.deadline_at, now + engine.user.second_factor_time_window))
     if flow.proofs:
         writes.append(session_with(engine, loaded, flow))
     return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
@@ -267,6 +265,11 @@ def _next_step(
         raise ContractViolation("an open flow without an open step")
     issued: IssuedSession | None = None
     now = engine.services.clock()
+    asking = engine.registry.get(flow.provider) if step.kind is StepKind.PROVE else None
+    ask: Ask | Redirect = Ask(())
+    messages: tuple[Write, ...] = ()
+    if asking is not None:
+        flow, ask, messages = _asking(engine, flow, asking, loaded)
     if engine.loader.alive_session(loaded.session, now) is None:
         # Nobody is logged in by this: the session holds the pending flow and nothing else.
         issued = sessions.issue(now, flows=(engine.vault.flow_data(flow),), client=visitor.agent)
@@ -276,20 +279,31 @@ def _next_step(
         writes.append(session_with(engine, loaded, flow))
     happened = _login_event(engine, "first_factor_verified", flow, provider, visitor)
     offered = tuple(p for name in step.providers if (p := engine.registry.get(name)) is not None)
-    asking = engine.registry.get(flow.provider)
     result: Result
-    delivery: Write | None = None
     if step.kind is StepKind.ENROL:
         result = EnrolmentOwed(flow, offered, issued)
     elif asking is None:
         result = ChoiceOwed(flow, offered, issued)
     else:
-        ask = engine.ask(flow, asking, loaded.account)
-        delivery = delivery_write(engine, flow, asking, ask)
         result = StepOwed(flow, asking, ask, issued)
-    if delivery is not None:
-        writes.append(delivery)
-    return Plan(tuple(writes), result, (happened,), has_tasks=delivery is not None, needs_rehash=needs_rehash)
+    everything = (*writes, *messages)
+    return Plan(everything, result, (happened,), has_tasks=bool(messages), needs_rehash=needs_rehash)
+
+
+def _asking(
+    engine: Engine, flow: Flow, provider: Provider, loaded: Loaded
+) -> tuple[Flow, Ask | Redirect, tuple[Write, ...]]:
+    """Open a provider's form: keep the notes it begins with, and send its message, once for each step."""
+    ask = engine.ask(flow, provider, loaded.account)
+    if not isinstance(ask, Ask):
+        return flow, ask, ()
+    if ask.scratch:
+        flow = advance(flow, NotesTaken(provider.name, ask.scratch))
+    # The code is the same as long as the step is: opening the form again must not fill a mailbox.
+    message = None if provider.name in flow.messaged else delivery_write(engine, flow, provider, ask)
+    if message is None:
+        return flow, ask, ()
+    return replace(flow, messaged=(*flow.messaged, provider.name)), ask, (message,)
 
 
 def _demand_own_proof(provider: Provider, outcome: Verified, loaded: Loaded) -> None:
@@ -318,9 +332,11 @@ def session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
     if session is None or record is None:
         raise FlowInvalid("no session")
     written = engine.vault.flow_data(flow)
-    others = [data for data in session.flows if data["id"] != flow.id]
-    flows = (*others, written) if flow.is_open else tuple(others)
-    return sessions.update(replace(session, flows=flows[-MAX_FLOWS:]), record, engine.user.lifetimes)
+    kept = [written if data["id"] == flow.id else data for data in session.flows]
+    if all(data["id"] != flow.id for data in session.flows):
+        kept.append(written)
+    flows = kept if flow.is_open else [data for data in kept if data["id"] != flow.id]
+    return sessions.update(replace(session, flows=tuple(flows[-MAX_FLOWS:])), record, engine.user.lifetimes)
 
 
 def _end_of(loaded: Loaded) -> list[Write]:

@@ -23,6 +23,7 @@ class SlotHashing:
 
     hasher: PasswordHasher
     slot: Slot | None
+    context_words: tuple[str, ...] = ()
 
     async def hash(self, password: str) -> str:
         return await self.hasher.hash(self._place(), password)
@@ -31,7 +32,7 @@ class SlotHashing:
         return await self.hasher.verify(self._place(), password, stored)
 
     def refusal(self, password: str, *, name: str = "") -> str | None:
-        return check_new_password(password, name=name)
+        return check_new_password(password, name=name, context_words=self.context_words)
 
     def _place(self) -> Slot:
         if self.slot is None:
@@ -88,7 +89,8 @@ class Context:
         return self.keyring.mac("challenge", f"{label}:{self.flow.id}:{self.flow.step}:{self.provider.name}".encode())
 
     def code(self, digits: int = 6) -> str:
-        return derived_code(self.keyring, self.flow.id, self.flow.step, self.provider.name, digits)
+        subject = self.account.id if self.account else ""
+        return derived_code(self.keyring, self.flow.id, self.flow.step, self.provider.name, subject, digits)
 
     def mac(self, label: str, message: bytes) -> Sequence[bytes]:
         return self.keyring.macs(f"{self.provider.name}:{label}", message)
@@ -100,9 +102,12 @@ class Context:
         return f"{self.base_url}/user/{self.provider.path}/{self.provider.action}"
 
 
-def derived_code(keyring: Keyring, flow_id: str, step: int, provider: str, digits: int) -> str:
-    """Return the out-of-band code of a flow's step. The worker makes it anew from the same ids."""
-    number = int.from_bytes(keyring.mac("code", f"{flow_id}:{step}:{provider}".encode()), "big")
+def derived_code(keyring: Keyring, flow_id: str, step: int, provider: str, subject: str, digits: int) -> str:
+    """Return the out-of-band code of a flow's step for one account. The worker makes it anew from the same ids.
+
+    The subject is part of it: a first step travels, and one flow could otherwise be begun in two names.
+    """
+    number = int.from_bytes(keyring.mac("code", f"{flow_id}:{step}:{provider}:{subject}".encode()), "big")
     return str(number % 10**digits).zfill(digits)
 
 

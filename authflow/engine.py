@@ -7,15 +7,17 @@ context. What is written is planned in `commits`; what is owed is decided in `po
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 
 from authflow import audit, commits
+from authflow.changes import MAX_TRIES, back_off
 from authflow.commits import Plan
 from authflow.context import Context, SlotHashing
 from authflow.errors import (
     FlowInvalid,
     StoreConflict,
+    StoreUnavailable,
 )
 from authflow.flow import (
     Flow,
@@ -64,7 +66,7 @@ class Engine:
         self.registry = user.make_registry(services.settings.provider_environment)
         self.vault = Vault(services.keyring)
         self.sealer = FlowSealer(services.keyring, self.vault)
-        self.sessions = Sessions(services.store, user.lifetimes)
+        self.sessions = Sessions(services.store, user.lifetimes, user.is_active)
         self.loader = Loader(
             services.store, services.keyring, self.vault, user.limits, user.lifetimes, self.registry.declared
         )
@@ -115,7 +117,7 @@ class Engine:
             flow=flow,
             provider=provider,
             account=account,
-            hashing=SlotHashing(services.hasher, slot),
+            hashing=SlotHashing(services.hasher, slot, (self.user.site_name,)),
             fetching=services.fetching,
             keyring=services.keyring,
             base_url=services.settings.base_url,
@@ -157,15 +159,18 @@ class Engine:
         writes: list[Write] = [self.sessions.end(current), *audit.inserted((happened,))]
         if kept is not None:
             writes.append(kept.write(self.user.lifetimes))
-        try:
-            await self.services.store.commit(writes)
-        except StoreConflict:
-            # The session moved meanwhile (its use was noted, or it is gone): a log-out wins over both.
-            writes[0] = Delete(current.session_record.key)
-            await self.services.store.commit(writes)
-        audit.written((happened,))
-        await self.run_hook(self.user.on_logout(current.account))
-        return kept
+        for attempt in range(MAX_TRIES):
+            try:
+                await self.services.store.commit(writes)
+            except StoreConflict:
+                # The session moved meanwhile (its use was noted, or it is gone): a log-out wins over both.
+                writes[0] = Delete(current.session_record.key)
+                await back_off(attempt)
+                continue
+            audit.written((happened,))
+            await self.run_hook(lambda: self.user.on_logout(current.account))
+            return kept
+        raise StoreUnavailable("conflicts did not end")
 
     async def account_by_id(self, account_id: str) -> Account | None:
         """Read one account."""
@@ -207,10 +212,10 @@ class Engine:
         if plan.has_tasks:
             self.services.tasks.wake()
 
-    async def run_hook(self, hook: Awaitable[None]) -> None:
-        """Await an application's hook; what it raises is logged, since the commit before it stands."""
+    async def run_hook(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """Call an application's hook; what it raises is logged, since the commit before it stands."""
         try:
-            await hook
+            await hook()
         except Exception:
             _log.exception("a hook failed")
 

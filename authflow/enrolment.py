@@ -25,7 +25,7 @@ from authflow.errors import (
     NotFound,
 )
 from authflow.factor_plans import Confirmation
-from authflow.flow import SESSION_KINDS, Flow, FlowKind, NotesTaken, advance, start
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, advance, start
 from authflow.loading import Loaded
 from authflow.model import to_instant
 from authflow.policy import remaining_steps
@@ -91,6 +91,8 @@ class Enrolment(EnrolmentAccess):
                 loaded, flow, account = owing
             if provider.name in account.factors:
                 raise AlreadyEnrolled()
+            if flow.state is FlowState.CHOOSING:
+                flow = advance(flow, ProviderChosen(provider.name))
             ask = factor.begin_enrolment(self._engine.context(flow, provider, account=account))
             noted = advance(flow, NotesTaken(provider.name, ask.scratch))
             return factor_plans.asked(self._engine, noted, provider, loaded, ask)
@@ -136,7 +138,7 @@ class Enrolment(EnrolmentAccess):
 
         result = await carry_out(self._engine, prepare)
         if isinstance(result, LoggedIn):
-            await self._engine.run_hook(self._engine.user.on_login(result.flow, result.account))
+            await self._engine.run_hook(lambda: self._engine.user.on_login(result.flow, result.account))
         return result
 
     # --- Removing, renewing, showing ----------------------------------------------------------------------------------

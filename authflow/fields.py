@@ -6,9 +6,13 @@ gets in, so mass assignment is impossible by construction.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", re.ASCII)
 
 
 class FieldType(StrEnum):
@@ -123,6 +127,12 @@ def _check(declared: Field, value: str) -> FieldError | None:
         return FieldError(declared.name, "field_too_short", "This is too short.")
     if declared.type is not FieldType.PASSWORD and not value.isprintable():
         return FieldError(declared.name, "field_malformed", "This holds characters that are not accepted here.")
+    if declared.type is FieldType.NUMBER and not _NUMBER.fullmatch(value):
+        return FieldError(declared.name, "field_malformed", "Please enter a number.")
+    if declared.type is FieldType.DATE and not _DATE.fullmatch(value):
+        return FieldError(declared.name, "field_malformed", "Please enter a date such as 2026-12-31.")
+    if declared.type is FieldType.BOOLEAN and value not in ("0", "1", "true", "false", "on"):
+        return FieldError(declared.name, "field_malformed", "Please choose yes or no.")
     if declared.type is FieldType.SELECT and value not in {option for option, _ in declared.options}:
         return FieldError(declared.name, "field_not_an_option", "Please choose one of the options.")
     return None

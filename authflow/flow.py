@@ -99,6 +99,7 @@ class Flow:
         return_to: Where to go afterwards: a same-origin path, fixed at the start.
         fingerprint: Of the definition it runs under.
         rejections: Rejected submissions since it was stored.
+        messaged: Providers that have sent their message for the open step: choosing one again sends none.
         scratch: Private notes, by provider. Encrypted wherever the flow is written.
         trace: Redacted events, the newest last.
     """
@@ -117,6 +118,7 @@ class Flow:
     return_to: str = ""
     fingerprint: str = ""
     rejections: int = 0
+    messaged: tuple[str, ...] = ()
     scratch: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict, repr=False)
     trace: tuple[str, ...] = ()
 
@@ -150,6 +152,7 @@ class Flow:
             "return_to": self.return_to,
             "fingerprint": self.fingerprint,
             "rejections": self.rejections,
+            "messaged": list(self.messaged),
             "trace": list(self.trace),
         }
 
@@ -170,6 +173,7 @@ class Flow:
             return_to=data["return_to"],
             fingerprint=data["fingerprint"],
             rejections=data["rejections"],
+            messaged=tuple(data["messaged"]),
             scratch=scratch or {},
             trace=tuple(data["trace"]),
         )
@@ -416,6 +420,7 @@ def _complete_step(flow: Flow, event: StepCompleted) -> Flow:
         "epoch": event.epoch,
         "step": flow.step + 1,
         "rejections": 0,
+        "messaged": (),
         # A provider's notes end with its step: what was asked there is of no use later.
         "scratch": {name: notes for name, notes in flow.scratch.items() if name != proof.provider},
     }

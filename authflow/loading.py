@@ -156,7 +156,7 @@ class Loader:
             account_id: The flow's subject as the form or the session cookie says; the caller compares it.
         """
         bucket = bucket_key(self._keyring, "second_factor_per_account", account_id)
-        keys = [*self.account_keys(account_id), bucket]
+        keys = [*self.account_keys(account_id), bucket] if account_id else [bucket]
         if visitor.session_id:
             keys.append(session_key(visitor.session_id))
         records = await self._store.get(keys)

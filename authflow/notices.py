@@ -147,10 +147,12 @@ class MailOffice:
         account = await self._by_id(task)
         if account is None or self.engine.services.clock() - task.created_at >= window:
             return
-        payload = task.payload
-        code = derived_code(
-            self.engine.services.keyring, payload["flow_id"], payload["step"], payload["provider"], payload["digits"]
-        )
+        mark = Insert(spent_key(f"mail.{task.id}"), {}, self.engine.services.clock() + window)
+        if await self._marked(mark, account, "message_per_account") is None:
+            return
+        payload, keyring = task.payload, self.engine.services.keyring
+        place = (payload["flow_id"], payload["step"], payload["provider"], account.id)
+        code = derived_code(keyring, *place, payload["digits"])
         context = {"code": code, "minutes": _whole(window, timedelta(minutes=1))}
         await self._send(task, account, str(payload["template"]), context)
 
@@ -204,7 +206,8 @@ class MailOffice:
         A mark that is there already was left by an earlier try of the same task: it was counted then, and lives anew
         from now on, since the mail server may have been away for longer than a ticket lives. Its attempt stays.
         """
-        services, rule = self.engine.services, self.engine.user.limits.recovery_mail_per_name
+        services, limits = self.engine.services, self.engine.user.limits
+        rule = limits.message_per_account if limit == "message_per_account" else limits.recovery_mail_per_name
         place = bucket_key(services.keyring, limit or "", account.canonical_name)
         for _ in range(MAX_TRIES):
             records = await services.store.get((mark.key, place) if limit else (mark.key,))

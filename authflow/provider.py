@@ -112,7 +112,7 @@ class ProviderContext(Protocol):
         """Return 32 unpredictable bytes that belong to this flow and step. The same each time it is asked for."""
 
     def code(self, digits: int = 6) -> str:
-        """Return the decimal code of this flow and step, for an out-of-band message. Nothing of it is stored."""
+        """Return the decimal code of this flow, step and account, for an out-of-band message. It is stored nowhere."""
 
     def mac(self, label: str, message: bytes) -> Sequence[bytes]:
         """Return keyed digests of a message, made with the newest master key first, for look-up secrets."""

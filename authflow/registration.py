@@ -127,7 +127,7 @@ class Registration(AccountWork):
             result = await self.within_limit(limit, "registration_per_client", visitor.network, keys, prepare)
         if not isinstance(result, Account):
             return result
-        hook = self.engine.run_hook(self.engine.user.on_added(result))
+        hook = self.engine.run_hook(lambda: self.engine.user.on_added(result))
         if result.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
             # Only a free name has an account to run it for: the answer must not wait for it.
             self.engine.afterwards(hook)
@@ -185,7 +185,7 @@ class Registration(AccountWork):
         moved = await self.within_limit(*self.for_client(visitor), keys, prepare)
         if moved is None:
             raise TicketInvalid("refused")
-        await self.engine.run_hook(self.engine.user.on_edited(moved))
+        await self.engine.run_hook(lambda: self.engine.user.on_edited(moved))
         return _STAGES[moved.status]
 
     async def resend(self, values: Mapping[str, str], visitor: Visitor) -> None | Invalid:

@@ -84,11 +84,13 @@ class Registry:
     def rules(self) -> Rules:
         """The configuration as policy sees it."""
         offered = self.providers
+        paired = {second for _, second in self._pairs}
         return Rules(
             pairs=tuple((p, s) for p, s in self._pairs if p in offered and (s is None or s in offered)),
             second_factors=tuple(p.name for p in self.second_factors),
             substitutes=frozenset(p.name for p in self.second_factors if p.is_substitute),
-            enrollable=frozenset(p.name for p in self.second_factors if isinstance(p, Enrols)),
+            # A factor in no pair would never be asked for: nobody should believe to be protected by it.
+            enrollable=frozenset(p.name for p in self.second_factors if isinstance(p, Enrols) and p.name in paired),
         )
 
     @cached_property

@@ -135,7 +135,7 @@ class Submissions:
                     flow = advance(flow, ProviderChosen(provider.name))
                 submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
                 with self._engine.admission.enter(*loaded.buckets, now=now):
-                    if outcome is None or judged is None or judged[0].step != flow.step or self._has_moved(
+                    if outcome is None or judged is None or _is_elsewhere(flow, judged[0], provider) or self._has_moved(
                         provider, judged[1], loaded
                     ):  # fmt: skip
                         outcome = await self._judge(flow, provider, submission, loaded, slot)
@@ -228,7 +228,8 @@ class Submissions:
         if plan.refusal is not None:
             raise plan.refusal
         if isinstance(plan.result, LoggedIn):
-            await self._engine.run_hook(self._engine.user.on_login(plan.result.flow, plan.result.account))
+            done = plan.result
+            await self._engine.run_hook(lambda: self._engine.user.on_login(done.flow, done.account))
         if plan.needs_rehash:
             self.afterwards(self._rehash(provider, submission, loaded))
         return plan.result
@@ -271,3 +272,8 @@ def _demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
     """Take a GET as an answer only from somebody who was sent away by this provider in this very flow."""
     if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
         raise FlowInvalid("nobody was sent away")
+
+
+def _is_elsewhere(flow: Flow, judged: Flow, provider: Provider) -> bool:
+    """Whether a flow has moved since a verdict: its step is done, or the provider's notes are others."""
+    return judged.step != flow.step or judged.scratch.get(provider.name) != flow.scratch.get(provider.name)

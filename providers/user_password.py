@@ -16,7 +16,6 @@ from authflow.provider import (
     Ask,
     Identification,
     Identifier,
-    Nobody,
     Outcome,
     PrimaryProvider,
     ProviderContext,
@@ -37,7 +36,6 @@ class UserPassword(PrimaryProvider):
         registration_enabled: Whether strangers may make an account. Off by default.
         registration_email_verification_required: A mailed link must be confirmed first (status 1).
         registration_admin_verification_required: An admin must agree (status 2).
-        min_length: Of new passwords, in characters (NIST SP 800-63B, 5.1.1: at least 8).
     """
 
     name: ClassVar[str] = "user_password"
@@ -57,8 +55,7 @@ class UserPassword(PrimaryProvider):
         return Ask(self.login_fields, values=values)
 
     async def identify(self, submission: Submission, context: ProviderContext) -> Identification:
-        name = submission.get("name").strip(" ")
-        return Identifier(name) if name else Nobody()
+        return Identifier(submission.get("name"))
 
     async def answer(self, credential: Credential | None, submission: Submission, context: ProviderContext) -> Outcome:
         stored = credential.data.get("hash") if credential is not None else None

@@ -24,7 +24,7 @@ DECLARED = {
     "requirements-build.txt": BUILD,
 }
 
-OURS = {"authflow", "providers", "tests"}
+OURS = {"authflow", "providers", "tests", "benchmarks"}
 
 
 def pins_of(file: str) -> dict[str, Requirement]:

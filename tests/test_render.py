@@ -226,7 +226,7 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
 LINK = "https://example.org/user/do?skey=abc&x=1"
 MAILS: Mapping[str, Context] = {
     "recovery": {"recovery_key": "k7fq-2m3x-p9td", "link": LINK, "minutes": 15, "device": "Firefox on Linux"},
-    "verification": {"link": LINK, "days": 7},
+    "verification": {"link": LINK, "days": 7, "at": "2026-03-01 12:00 UTC", "device": "Firefox, Windows"},
     "already_registered": {"login_link": LINK, "recover_link": "https://example.org/user/recover?a=1&b=2"},
     "password_changed": {"name": "ada@example.org", "at": "21 November 2025, 14:03 UTC"},
     "factor_added": {"label": "Authenticator app"},

@@ -124,8 +124,6 @@ class Exchange:
         if not self._was_read:
             claim = self.session_claim
             self._current = await self.edge.app.engine.sessions.current(claim, self.now, also=also)
-            if self._current is not None and not self.edge.user.is_active(self._current.account):
-                self._current = None
             self._was_read = True
         return self._current
 

@@ -185,6 +185,10 @@ async def select(x: Exchange) -> View:
     for provider in engine.registry.second_factors:
         start_path = f"/user/{provider.path}/start"
         if chosen in (provider.name, provider.path, provider.method_name, start_path, x.prefix + start_path):
+            shown = await engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
+            if isinstance(shown, EnrolmentOwed):
+                handle = engine.sealer.handle(shown.flow)
+                return View(Meaning.GO, next_path=f"/user/{provider.path}/add?flow={handle}")
             return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
     raise NotFound("no such factor")
 
@@ -239,9 +243,12 @@ def present(x: Exchange, result: Result) -> View:
             view = _choice_view(flow, providers, handle)
             return _stored(x, view, flow, issued, f"{SELECT_PATH}?flow={handle}")
         case EnrolmentOwed(flow, providers, issued):
-            paths = [f"/user/{p.path}/add" for p in providers]
-            view = View(Meaning.FORM, reason="enrolment_owed", next_path=paths[0], flow=engine.sealer.handle(flow))
-            return _stored(x, view, flow, issued, f"{paths[0]}?flow={engine.sealer.handle(flow)}")
+            handle = engine.sealer.handle(flow)
+            if len(providers) > 1 and not x.by_program:
+                return _stored(x, _choice_view(flow, providers, handle), flow, issued, f"{SELECT_PATH}?flow={handle}")
+            path = f"/user/{providers[0].path}/add"
+            view = View(Meaning.FORM, reason="enrolment_owed", next_path=path, flow=handle)
+            return _stored(x, view, flow, issued, f"{path}?flow={handle}")
         case StepOwed(flow, provider, ask, issued):
             if isinstance(ask, Redirect):
                 return View(Meaning.GO, next_path=engine.sealer.with_state(ask.url, flow, x.visitor.browser_id))

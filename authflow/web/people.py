@@ -55,18 +55,18 @@ async def profile(x: Exchange) -> View:
         return _entry(x, (await x.demand_current()).account)
     enrolment = x.edge.app.enrolment
     current = await x.demand_current(also=enrolment.status_keys(x.session_claim.account_id))
-    lines = enrolment.status(current)
+    lines, enrollable = enrolment.status(current), x.edge.app.engine.registry.rules.enrollable
     factors = [
         {
             "name": line.provider.name,
             "label": line.provider.label,
             "is_enrolled": line.is_enrolled,
-            "add_href": f"/user/{line.provider.path}/add",
+            "add_href": f"/user/{line.provider.path}/add" if line.provider.name in enrollable else "",
             "remove_href": f"/user/{line.provider.path}/remove",
             "detail": f"since {line.detail.enrolled_at:%d %B %Y}" if line.detail else "",
         }
         for line in lines
-        if isinstance(line.provider, Enrols)
+        if isinstance(line.provider, Enrols) and (line.is_enrolled or line.provider.name in enrollable)
     ]
     codes = next((line.provider for line in lines if line.provider.is_substitute and line.is_enrolled), None)
     password = x.edge.app.engine.registry.password_provider

@@ -38,7 +38,6 @@ class Route:
         get, post: What answers these methods; None is 405. HEAD is answered as GET.
         needs_skey: Whether a POST must carry an skey. False only where the request carries a proof of its own.
         takes_key: The path goes on with an entry's key.
-        is_for_programs: Only below a renderer's prefix, not as a page.
     """
 
     path: str

@@ -88,7 +88,7 @@ async def test_a_code_is_made_anew_from_its_step(desk: Desk) -> None:
     await office(desk).deliver_message(task(desk, "deliver_message", **payload))
 
     [mail] = desk.box.mails
-    assert derived_code(desk.kit.engine.services.keyring, "a-flow", 1, "mailed", 6) in mail.text
+    assert derived_code(desk.kit.engine.services.keyring, "a-flow", 1, "mailed", account.id, 6) in mail.text
 
 
 async def test_a_code_is_not_sent_when_its_time_is_over(desk: Desk) -> None:

@@ -225,7 +225,7 @@ async def test_a_message_goes_out_with_the_commit_that_opens_its_step(kit) -> No
     payload = task.data["payload"]
     assert payload["account_id"] == account.id
     keyring = kit.engine.services.keyring
-    code = derived_code(keyring, payload["flow_id"], payload["step"], payload["provider"], payload["digits"])
+    code = derived_code(keyring, payload["flow_id"], payload["step"], payload["provider"], account.id, payload["digits"])
     assert code not in repr(task)
     assert code not in repr(await kit.records("session"))
     visitor = browser(pending.session, account.id)
@@ -234,7 +234,7 @@ async def test_a_message_goes_out_with_the_commit_that_opens_its_step(kit) -> No
 
 @pytest.mark.parametrize("name", ["ada@example.org", "nobody@example.org"])
 async def test_a_message_as_first_step_looks_the_same_for_unknown_names(kit, name) -> None:
-    await kit.account()
+    account = await kit.account()
     provider = kit.provider("mailed_login")
 
     asked = await kit.engine.submit(provider, {"name": name}, browser())
@@ -242,11 +242,26 @@ async def test_a_message_as_first_step_looks_the_same_for_unknown_names(kit, nam
     assert isinstance(asked, StepOwed)
     assert [field.name for field in asked.ask.fields] == ["code"]
     assert len(await kit.records("outbox")) == 1
-    code = derived_code(kit.engine.services.keyring, asked.flow.id, asked.flow.step, provider.name, 6)
+    code = derived_code(kit.engine.services.keyring, asked.flow.id, 0, provider.name, account.id, 6)
     reference = kit.engine.reference(asked.flow, browser())
     assert name not in reference
     done = await kit.engine.submit(provider, {"code": code}, browser(), flow_reference=reference)
     assert isinstance(done, LoggedIn if name.startswith("ada") else NotProved)
+
+
+async def test_a_code_that_was_mailed_to_one_person_logs_nobody_else_in(kit) -> None:
+    await kit.account("ada@example.org")
+    eve = await kit.account("eve@example.org")
+    provider = kit.provider("mailed_login")
+    sealed = kit.engine.reference(kit.engine.start(), browser())
+    hers = await kit.engine.submit(provider, {"name": eve.name}, browser(), flow_reference=sealed)
+    code = derived_code(kit.engine.services.keyring, hers.flow.id, 0, provider.name, eve.id, 6)
+
+    other = await kit.engine.submit(provider, {"name": "ada@example.org"}, browser(), flow_reference=sealed)
+    reference = kit.engine.reference(other.flow, browser())
+    result = await kit.engine.submit(provider, {"code": code}, browser(), flow_reference=reference)
+
+    assert isinstance(result, NotProved)
 
 
 async def test_a_provider_that_breaks_lets_nobody_in(kit) -> None:
