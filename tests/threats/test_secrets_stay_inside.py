@@ -136,6 +136,9 @@ async def life(caplog: pytest.LogCaptureFixture) -> Life:
     await stranger.json_post("/json/user/auth_userpassword/login", name=ADA, password=WRONG, extra="\x00")
     await stranger.request("POST", "/json/user/auth_userpassword/login", body=f'{{"password":"{WRONG}"'.encode(),
                            headers={"content-type": "application/json"})  # fmt: skip
+    parts = f'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\n{WRONG}\r\n--x{WRONG}--\r\n'
+    await stranger.request("POST", "/json/user/auth_userpassword/login", body=parts.encode(),
+                           headers={"content-type": "multipart/form-data; boundary=x"})  # fmt: skip
     life.secrets["set-up"] = (await site.app.administration.setup_link(ADA)).partition("=")[2]
     await site.run_tasks()
     await site.app.engine.settle()
