@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from authflow.fields import Field, FieldError
@@ -454,6 +455,7 @@ class SetsPassword(Protocol):
         """Hook on the first step of recovery and on registration; True lets the person go on."""
 
 
+@lru_cache(maxsize=64)
 def as_password_setter(provider: object) -> SetsPassword | None:
     """Return a provider as one that sets passwords, or None if it has not that power."""
     return provider if isinstance(provider, SetsPassword) else None

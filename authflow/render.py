@@ -7,9 +7,10 @@ does, and a process that only speaks JSON never pays for them. `Renderer.warm` p
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -200,6 +201,7 @@ class Renderer:
             undefined=jinja2.StrictUndefined,
             finalize=jinja2.pass_eval_context(_finalize),
             extensions=["jinja2.ext.i18n"],
+            bytecode_cache=_bytecode_cache(),
             auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -234,6 +236,28 @@ class Renderer:
             wanted = node.template  # type: ignore[attr-defined]  # the four share it, their base does not
             if isinstance(wanted, nodes.Const) and not getattr(node, "ignore_missing", False):
                 yield str(wanted.value)
+
+
+def _bytecode_cache() -> jinja2.BytecodeCache:
+    """Keep compiled templates where Python keeps our compiled modules: compiling costs more than all else of a start.
+
+    Whoever may write there may change our code too. A folder that nobody can write to, as on App Engine, serves what it
+    holds; Python's switches for writing no bytecode hold for this as well.
+    """
+    import jinja2
+
+    class Beside(jinja2.FileSystemBytecodeCache):
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            if not sys.dont_write_bytecode:
+                with suppress(OSError):
+                    super().dump_bytecode(bucket)
+
+    cache = Path(__file__).parent / "__pycache__"
+    if not sys.dont_write_bytecode:
+        with suppress(OSError):
+            cache.mkdir(exist_ok=True)
+    # The number rises when an option of the environment changes what a template compiles to.
+    return Beside(str(cache), "authflow-1-%s.cache")
 
 
 def _fill(translated: str, message: str, values: Mapping[str, object]) -> str:

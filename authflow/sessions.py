@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from authflow.errors import StoreConflict
 from authflow.model import Account, Plain, Proof, Session, Status
@@ -20,6 +21,16 @@ class DeviceClaim:
     device_id: str
     account_id: str
     epoch: int
+
+
+class SessionClaim(Protocol):
+    """Which session a request says it belongs to: what the session cookie holds, or a whole visitor."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def account_id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +177,7 @@ class Sessions:
         self._is_active = is_active
         self.lifetimes = lifetimes
 
-    async def current(self, visitor: Visitor, now: datetime, *, also: Sequence[Key] = ()) -> Current | None:
+    async def current(self, claim: SessionClaim, now: datetime, *, also: Sequence[Key] = ()) -> Current | None:
         """Read session and account in one lookup; None where nobody is logged in.
 
         The use is noted at most every five minutes, guarded: a session that was deleted meanwhile stays deleted.
@@ -177,15 +188,16 @@ class Sessions:
         Raises:
             StoreUnavailable: The store did not answer.
         """
-        if not visitor.session_id or not visitor.account_id:
+        session_id, account_id = claim.session_id, claim.account_id
+        if not session_id or not account_id:
             return None
-        place = session_key(visitor.session_id)
-        owner = account_key(visitor.account_id)
+        place = session_key(session_id)
+        owner = account_key(account_id)
         records = await self._store.get((place, owner, *also))
         session_record, account_record = records.get(place), records.get(owner)
         if session_record is None or account_record is None:
             return None
-        session = Session.from_data(visitor.session_id, session_record.data)
+        session = Session.from_data(session_id, session_record.data)
         account = Account.from_data(account_record.data)
         if not (is_alive(session, now, self.lifetimes) and belongs_to(session, account) and self._is_active(account)):
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from authflow.errors import FlowInvalid, Forbidden, IllegalTransition, NotAuthenticated, NotFound, TooLate
@@ -219,8 +220,11 @@ class User:
 
     def access_of(self, account: Account) -> frozenset[str]:
         """Return every flag an account has, by itself and by its roles."""
-        by_role = {role.id: role.access for role in self.roles}
-        return frozenset(account.access).union(*(by_role.get(role, ()) for role in account.roles))
+        return frozenset(account.access).union(*[self._by_role.get(role, ()) for role in account.roles])
+
+    @cached_property
+    def _by_role(self) -> Mapping[str, Sequence[str]]:
+        return {role.id: role.access for role in self.roles}
 
     def is_admin(self, account: Account) -> bool:
         return "root" in self.access_of(account)

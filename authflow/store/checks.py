@@ -21,6 +21,7 @@ MAX_LIMIT = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_decode = json.JSONDecoder().raw_decode
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -80,7 +81,10 @@ def encode_body(data: Data) -> str:
 
 def decode_body(text: str) -> dict[str, Plain]:
     """Read what `encode_body` wrote, as new objects each time."""
-    body: dict[str, Plain] = json.loads(text)
+    body: dict[str, Plain]
+    body, end = _decode(text)
+    if end != len(text):
+        raise ValueError("a body with something behind it")
     return body
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from authflow.seam import Observer, Seam
+from authflow.seam import Observer, Seam, record
 from authflow.store.protocol import Key, Page, Record, Store, Write
 
 _KIND = "store"
@@ -35,7 +35,10 @@ class InstrumentedStore:
 
     async def get(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
         """See `Store.get`."""
-        detail = tuple([key.kind for key in keys]) if self._seam.is_observed else ()
+        if not self._seam.is_observed:
+            record(_KIND, "get")
+            return await self._store.get(keys)
+        detail = tuple([key.kind for key in keys])
         return await self._seam.call(_KIND, "get", detail, lambda: self._store.get(keys))
 
     async def find(

@@ -9,6 +9,9 @@ from authflow.web.headers import Kind, RawHeader
 
 _HTML, _JSON = b"text/html; charset=utf-8", b"application/json"
 
+json_text = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+"""Write JSON. Made once: `json.dumps` makes an encoder for each call that wants other separators."""
+
 
 @dataclass(slots=True)
 class Answer:
@@ -25,8 +28,11 @@ class Answer:
 
     @classmethod
     def json(cls, value: object, status: int = 200) -> Answer:
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return cls(status, [(b"content-type", _JSON)], body)
+        return cls.json_text(json_text(value), status)
+
+    @classmethod
+    def json_text(cls, text: str, status: int = 200) -> Answer:
+        return cls(status, [(b"content-type", _JSON)], text.encode("utf-8", "surrogatepass"))
 
     @classmethod
     def redirect(cls, address: str) -> Answer:

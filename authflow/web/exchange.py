@@ -46,6 +46,7 @@ class Exchange:
         self._receive = receive
         self._values: Values | None = None
         self._current: Current | None = None
+        self._cookies: BrowserCookies | None = None
         self._was_read = False
         self.new_browser_id = ""
         self.path = ""
@@ -88,9 +89,12 @@ class Exchange:
 
     # --- Who sends it -------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def cookies(self) -> BrowserCookies:
-        return self.edge.jar.read(self.scope)
+        # Not `cached_property`: its lock costs as much as reading the header.
+        if self._cookies is None:
+            self._cookies = self.edge.jar.read(self.scope)
+        return self._cookies
 
     @cached_property
     def visitor(self) -> Visitor:
@@ -106,12 +110,10 @@ class Exchange:
         )
 
     @property
-    def session_claim(self) -> Visitor:
-        """The visitor as far as reading a session needs one; cheaper than the whole."""
+    def claimed_account_id(self) -> str:
+        """Whose session the cookie speaks of; the session record decides."""
         session = self.cookies.session
-        if session is None:
-            return _NOBODY
-        return Visitor(session_id=session.session_id, account_id=session.account_id)
+        return session.account_id if session else ""
 
     def demand_browser(self) -> None:
         """Make sure that the browser has an id for flows that travel and for skeys; a new one goes out as a cookie."""
@@ -122,8 +124,9 @@ class Exchange:
     async def current(self, *, also: Sequence[Key] = ()) -> Current | None:
         """Return session and account, read once in one lookup; None where nobody is logged in."""
         if not self._was_read:
-            claim = self.session_claim
-            self._current = await self.edge.app.engine.sessions.current(claim, self.now, also=also)
+            claim = self.cookies.session
+            if claim is not None:
+                self._current = await self.edge.app.engine.sessions.current(claim, self.now, also=also)
             self._was_read = True
         return self._current
 
@@ -206,6 +209,3 @@ class Exchange:
             ):  # fmt: skip
                 return
         raise SkeyInvalid("no valid skey")
-
-
-_NOBODY = replace(Visitor())

@@ -130,7 +130,7 @@ def _remove(provider: SecondFactorProvider) -> Handler:
 def _renew_page(provider: SecondFactorProvider) -> Handler:
     async def page(x: Exchange) -> View:
         enrolment = x.edge.app.enrolment
-        await x.demand_current(also=enrolment.status_keys(x.session_claim.account_id))
+        await x.demand_current(also=enrolment.status_keys(x.claimed_account_id))
         lines = enrolment.status(await x.demand_fresh())
         detail = next((line.detail for line in lines if line.provider is provider), None)
         remaining = detail.remaining if detail and detail.remaining else 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from authflow.errors import AuthflowError
 from authflow.fields import Field, FieldError, FieldType
 from authflow.provider import PrimaryProvider
-from authflow.web.answer import Answer
+from authflow.web.answer import Answer, json_text
 from authflow.web.exchange import Exchange
 from authflow.web.views import Form, Meaning, View
 
@@ -25,9 +26,15 @@ _TYPES = {
     FieldType.DATE: "date",
 }
 
+_VIEWED = '"errors":[],"action":"view","params":null}'
+
 
 def render(x: Exchange, view: View) -> Answer:
     """Answer with ViUR's strings where it has them, else with its form and view objects."""
+    if view.meaning is Meaning.ENTRY:
+        structured = structure_text(view.form) if view.form else "null"
+        text = f'{{"values":{json_text(view.data)},"structure":{structured},{_VIEWED}'
+        return Answer.json_text(text, view.status)
     return Answer.json(_body(x, view), view.status)
 
 
@@ -59,14 +66,6 @@ def _body(x: Exchange, view: View) -> object:
             return [
                 {"name": factor.label, "start_url": f"{x.prefix}/user/{factor.path}/start"} for factor in view.factors
             ]
-        case Meaning.ENTRY:
-            return {
-                "values": view.data,
-                "structure": structure(view.form.fields) if view.form else None,
-                "errors": [],
-                "action": "view",
-                "params": None,
-            }
         case Meaning.GO:
             return {"action": "redirect", "next_url": view.next_path}
         case _:
@@ -112,6 +111,12 @@ def field_error(error: FieldError) -> dict[str, object]:
 def structure(fields: Sequence[Field]) -> list[list[object]]:
     """Return fields as ViUR's ordered pairs of name and description."""
     return [[declared.name, _described(declared)] for declared in fields]
+
+
+@lru_cache(maxsize=64)
+def structure_text(form: Form) -> str:
+    """Return a form's structure as JSON text: entries of one kind have the same form each time."""
+    return json_text(structure(form.fields))
 
 
 def _described(declared: Field) -> Mapping[str, object]:

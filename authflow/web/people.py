@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from authflow.accounts import Invalid
 from authflow.errors import NotFound
 from authflow.fields import Field, FieldType
 from authflow.model import Account
 from authflow.provider import Enrols, PrimaryProvider, as_password_setter
+from authflow.user import User
 from authflow.web.exchange import Exchange
 from authflow.web.routes import Assurance, Handler, Route
 from authflow.web.views import Form, Meaning, SessionChange, View
@@ -54,7 +56,7 @@ async def profile(x: Exchange) -> View:
     if x.by_program:
         return _entry(x, (await x.demand_current()).account)
     enrolment = x.edge.app.enrolment
-    current = await x.demand_current(also=enrolment.status_keys(x.session_claim.account_id))
+    current = await x.demand_current(also=enrolment.status_keys(x.claimed_account_id))
     lines, enrollable = enrolment.status(current), x.edge.app.engine.registry.rules.enrollable
     factors = [
         {
@@ -100,14 +102,6 @@ async def view_entry(x: Exchange) -> View:
 def _entry(x: Exchange, account: Account) -> View:
     """Return an entry for programs: declared fields only. No hash, no secret, no epoch."""
     user = x.edge.user
-    fields = (
-        Field("key", FieldType.TEXT, "Key", is_readonly=True),
-        Field("name", FieldType.EMAIL, "E-mail address", is_readonly=True),
-        *user.profile_fields,
-        Field("status", FieldType.SELECT, "Status", is_readonly=True),
-        Field("roles", FieldType.LIST, "Roles", is_readonly=True),
-        Field("access", FieldType.LIST, "Access rights", is_readonly=True),
-    )
     values: dict[str, object] = {
         "key": account.id,
         "name": account.name,
@@ -119,7 +113,20 @@ def _entry(x: Exchange, account: Account) -> View:
         "creationdate": account.created_at.isoformat(),
         "changedate": account.changed_at.isoformat(),
     }
-    return View(Meaning.ENTRY, data=values, form=Form("", fields))
+    return View(Meaning.ENTRY, data=values, form=_entry_form(user))
+
+
+@lru_cache(maxsize=16)
+def _entry_form(user: User) -> Form:
+    fields = (
+        Field("key", FieldType.TEXT, "Key", is_readonly=True),
+        Field("name", FieldType.EMAIL, "E-mail address", is_readonly=True),
+        *user.profile_fields,
+        Field("status", FieldType.SELECT, "Status", is_readonly=True),
+        Field("roles", FieldType.LIST, "Roles", is_readonly=True),
+        Field("access", FieldType.LIST, "Access rights", is_readonly=True),
+    )
+    return Form("", fields)
 
 
 async def edit_page(x: Exchange) -> View:

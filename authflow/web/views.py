@@ -27,9 +27,9 @@ class Meaning(StrEnum):
     GO = "go"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """A form to be filled in.
+    """A form to be filled in. Compared by identity, so that what is made of one can be kept for the next answer.
 
     Attributes:
         path: Where it is posted to, below the mount point and without a renderer's prefix.
