@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
@@ -165,7 +166,7 @@ class Account:
             factors=tuple(data["factors"]),
             epoch=data["epoch"],
             version=data["version"],
-            profile=data["profile"],
+            profile=MappingProxyType(data["profile"]),
         )
 
 
@@ -264,7 +265,7 @@ class Session:
             proofs=tuple(Proof.from_data(proof) for proof in data["proofs"]),
             flows=tuple(data["flows"]),
             static_key=data["static_key"],
-            fields=data["fields"],
+            fields=MappingProxyType(data["fields"]),
             client=data["client"],
         )
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from authflow.errors import StoreConflict
+from authflow.kept import Kept
 from authflow.model import Account, Plain, Proof, Session, Status
 from authflow.records import account_key, session_key
 from authflow.store.protocol import Delete, Insert, Key, Record, Store, Update
@@ -176,6 +177,8 @@ class Sessions:
         self._store = store
         self._is_active = is_active
         self.lifetimes = lifetimes
+        self._decoded_sessions = Kept(Session.from_data)
+        self._decoded_accounts = Kept(lambda name, data: Account.from_data(data))
 
     async def current(self, claim: SessionClaim, now: datetime, *, also: Sequence[Key] = ()) -> Current | None:
         """Read session and account in one lookup; None where nobody is logged in.
@@ -197,8 +200,8 @@ class Sessions:
         session_record, account_record = records.get(place), records.get(owner)
         if session_record is None or account_record is None:
             return None
-        session = Session.from_data(session_id, session_record.data)
-        account = Account.from_data(account_record.data)
+        session = self._decoded_sessions.of(session_record)
+        account = self._decoded_accounts.of(account_record)
         if not (is_alive(session, now, self.lifetimes) and belongs_to(session, account) and self._is_active(account)):
             return None
         if now - session.seen_at >= self.lifetimes.seen_interval:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from authflow.errors import BadInput
+from authflow.errors import BadInput, StoreUnavailable
 from authflow.store.protocol import INDEXED, MAX_WRITES, Data, Delete, Key, Plain, Write
 
 MAX_NAME_BYTES = 1_000
@@ -86,6 +86,40 @@ def decode_body(text: str) -> dict[str, Plain]:
     if end != len(text):
         raise ValueError("a body with something behind it")
     return body
+
+
+class StoredBody(Mapping[str, Plain]):
+    """A body that is decoded when it is first looked into: a record whose version is known need not be.
+
+    Raises, at that first look:
+        StoreUnavailable: It is no body of ours.
+    """
+
+    __slots__ = ("_body", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._body: dict[str, Plain] | None = None
+
+    def _decoded(self) -> dict[str, Plain]:
+        if self._body is None:
+            try:
+                self._body = decode_body(self._text)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise StoreUnavailable("a record cannot be read") from error
+        return self._body
+
+    def __getitem__(self, name: str) -> Plain:
+        return self._decoded()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoded())
+
+    def __len__(self) -> int:
+        return len(self._decoded())
+
+    def __repr__(self) -> str:
+        return f"<body of {len(self._text)} characters>"
 
 
 def to_microseconds(instant: datetime) -> int:

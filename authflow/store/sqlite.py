@@ -216,7 +216,7 @@ def _records(rows: Iterable[_Row]) -> list[Record]:
         return [
             Record(
                 Key(kind, name),
-                checks.decode_body(body),
+                checks.StoredBody(body),
                 version,
                 None if expires_at is None else checks.from_microseconds(expires_at),
             )
