@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from authflow.seam import Call
 from tests.engine_kit import PASSWORD
 from tests.threats.tools import enrol, who
-from tests.web_kit import ADA, Page, Person, Site
+from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 
@@ -81,6 +82,52 @@ async def test_parallel_guesses_get_no_more_verdicts_than_the_limit(site: Site, 
     assert all(page.status in (200, 303, 429) for page in pages)
     inside = [name for person, _ in people if (name := await who(person))]
     assert len(inside) <= (1 if pages[position].status == 303 else 0)
+
+
+class Held:
+    """Holds the next commit of a site back until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def before(self, call: Call) -> None:
+        if self.is_on and call.operation == "commit":
+            self.is_on = False
+            self.reached.set()
+            await self.go_on.wait()
+
+    def after(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        pass
+
+
+@pytest.mark.parametrize("step", ["code", "password"])
+async def test_the_right_guess_does_not_outrun_the_count_of_another_process(step: str) -> None:
+    """Abuse case 9: it was judged before the limit was reached elsewhere, and is committed after."""
+    held = Held()
+    here = await make_site(observers=(held,))
+    await (here.account_with_totp() if step == "code" else here.account())
+    there = await make_site(store=here.kit.memory)
+    person = here.person()
+    if step == "code":
+        person, page = await here.pending()
+        form, typed = page.form("otp"), {"otptoken": here.code()}
+    else:
+        form, typed = (await person.get("/user/login")).form("login"), {"name": ADA, "password": PASSWORD}
+
+    held.is_on = True
+    late = asyncio.create_task(person.send(form, **typed))
+    await held.reached.wait()
+    for n in range(5 if step == "code" else 10):
+        if step == "code":
+            assert (await guess(there, await guesser(there, n), there.wrong_code())).status == 200
+        else:
+            assert (await there.person(address=f"198.51.100.{n}").log_in(password="wrong")).status == 200
+    held.go_on.set()
+    page = await late
+
+    assert page.status == 429
+    assert await who(person) is None
 
 
 async def test_one_code_sent_many_times_at_once_gets_one_in(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -232,5 +233,15 @@ async def test_odd_characters_bring_no_inside_to_light(site: Site, text: str) ->
 
     for page in pages:
         assert page.status < 500
-        for inside in ("Traceback", "sqlite", "SELECT", "/work", "authflow/", ".py", "KeyError", "ValueError", "$2b$"):
+        for inside in (
+            "Traceback",
+            "sqlite",
+            "SELECT",
+            str(Path(__file__).parents[2]),
+            "authflow/",
+            ".py",
+            "KeyError",
+            "ValueError",
+            "$2b$",
+        ):
             assert inside not in page.text

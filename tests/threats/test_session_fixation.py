@@ -82,11 +82,13 @@ async def test_every_step_up_makes_a_new_session_and_ends_the_old_one(site: Site
     stages = {"pending": copy_of(person)}
 
     await person.send(page.form("otp"), otptoken=site.code())
+    assert await who(stages["pending"]) is None
     stages["login"] = copy_of(person)
     site.clock.pass_by(timedelta(minutes=11))
     again = await person.get("/user/login?reauthenticate=1")
     step = await person.follow(await person.send(again.form("login"), password=PASSWORD))
     await person.send(step.form("otp"), otptoken=site.code())
+    assert await who(stages["login"]) is None
     stages["second login"] = copy_of(person)
     form = (await person.get("/user/auth_userpassword/change")).form()
     await person.send(form, current_password=PASSWORD, password=NEW)
@@ -96,6 +98,19 @@ async def test_every_step_up_makes_a_new_session_and_ends_the_old_one(site: Site
     assert await who(person) == ADA
     for name, thief in stages.items():
         assert await who(thief) is None, name
+    assert len(await site.kit.records("session")) == 1
+
+
+async def test_a_login_beside_a_login_ends_the_one_of_before(site: Site) -> None:
+    """Abuse case 71: the browser is logged in already; its old session lives on beside the new one."""
+    await site.account()
+    person = await site.logged_in()
+    thief = copy_of(person)
+
+    await person.log_in()
+
+    assert await who(person) == ADA
+    assert await who(thief) is None
 
 
 @pytest.mark.parametrize("prefix", ["", "/json", "/admin"])
