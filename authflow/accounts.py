@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from authflow import audit, commits, sessions
+from authflow import audit, parts, sessions
 from authflow.account_work import (
     Invalid,
     Records,
@@ -120,7 +120,7 @@ class Accounts(Registration, Recovery):
                     self.credential_write(made[0], record),
                     Delete(session_place, records[session_place].version),
                     issued.write(self.engine.user.lifetimes),
-                    *commits.notice_write(self.engine, account, "password_changed"),
+                    *parts.notice_write(self.engine, account, "password_changed"),
                 ]
                 happened = self._password_event("password_changed", account, visitor)
                 return Change(tuple(writes), issued, (happened,), has_tasks=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from authflow import audit, commits, tickets
+from authflow import audit, parts, tickets
 from authflow.account_work import Records, account_write
 from authflow.by_name import OPERATOR
 from authflow.changes import Change, carry_out
@@ -104,7 +104,7 @@ class Administration(FactorAdministration, Upkeep):
                 return Change((), account)
             changed = replace(self.raised(account), status=Status.ACTIVE, version=account.version + 1)
             has_waited = account.status == Status.WAITING_FOR_ADMIN_VERIFICATION
-            notice = commits.notice_write(self.engine, changed, "account_activated") if has_waited else []
+            notice = parts.notice_write(self.engine, changed, "account_activated") if has_waited else []
             happened = self.happened("account_activated", account)
             return Change((account_write(changed, records), *notice), changed, (happened,), has_tasks=bool(notice))
 
@@ -153,7 +153,7 @@ class Administration(FactorAdministration, Upkeep):
             changed, record = self.raised(account), records.get(credential_key(account.id, made.provider))
             writes: list[Write] = [account_write(changed, records), self.credential_write(made, record)]
             writes.append(self.forgiven("password_per_name", account.canonical_name))
-            notice = commits.notice_write(self.engine, changed, "password_changed")
+            notice = parts.notice_write(self.engine, changed, "password_changed")
             happened = self.happened("password_set", account, made.provider)
             return Change((*writes, *notice), changed, (happened,), has_tasks=bool(notice))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from authflow import audit, sessions
+from authflow import audit, parts, sessions
 from authflow.errors import AuthflowError, ContractViolation, FlowInvalid, IllegalTransition, NoMethodLeft
 from authflow.flow import (
     Flow,
@@ -23,9 +23,9 @@ from authflow.flow import (
     advance,
 )
 from authflow.loading import Loaded
-from authflow.model import Account, Credential, Event, LoginInfo, Plain
+from authflow.model import Account, Credential, Event
 from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, SecondFactorProvider, Verified
-from authflow.records import credential_key, login_info_key, spent_key
+from authflow.records import credential_key, spent_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
 from authflow.store.protocol import Delete, Insert, Update, Write
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from authflow.engine import Engine
 
 __all__ = ["Plan", "new_id"]
-
-MAX_FLOWS = 4
-"""Pending flows of one browser; the oldest is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def rejected_later(
     buckets = loaded.buckets if outcome.charge is Charge.ACCOUNT else ()
     writes: list[Write] = [bucket.failed(now) for bucket in buckets]
     writes += _credential_writes(engine, provider, loaded, outcome.credential)
-    writes.append(session_with(engine, loaded, moved))
+    writes.append(parts.session_with(engine, loaded, moved))
     happened = audit.event(
         "second_factor_refused",
         now,
@@ -190,8 +187,8 @@ def completed(
         flow, subject, now, before=before, client=visitor.agent, with_static_key=with_static_key
     )
     writes.append(issued.write(engine.user.lifetimes))
-    writes += _end_of(loaded)
-    writes.append(_login_info_write(loaded, subject, engine, visitor))
+    writes += parts.end_of(loaded)
+    writes.append(parts.login_info_write(loaded, subject, engine, visitor))
     device = next((d for d in visitor.devices if d.account_id == subject.id), None)
     claim = DeviceClaim(device.device_id if device else new_id(), subject.id, subject.epoch)
     kind = "reauthenticated" if flow.kind is FlowKind.REAUTHENTICATE else "login_completed"
@@ -203,7 +200,7 @@ def completed(
 def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Plan:
     """A factor was chosen: its form is open, and a message goes out where it wants one."""
     asking, ask, messages = _asking(engine, flow, provider, loaded)
-    writes = (session_with(engine, loaded, asking), *messages)
+    writes = (parts.session_with(engine, loaded, asking), *messages)
     return Plan(writes, StepOwed(asking, provider, ask), has_tasks=bool(messages))
 
 
@@ -211,19 +208,19 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
     """A provider wants to know more. A message that it sends counts like a failed attempt, or it could be flooded."""
     now = engine.services.clock()
     writes: list[Write] = []
-    delivery = delivery_write(engine, flow, provider, ask, loaded)
+    delivery = parts.delivery_write(engine, flow, provider, ask, loaded)
     if delivery is not None:
         writes += [delivery, *(bucket.failed(now) for bucket in loaded.buckets)]
         # A code that was sent is good for as long as the message says, also while the flow still travels.
         flow = replace(flow, deadline_at=min(flow.deadline_at, now + engine.user.second_factor_time_window))
     if flow.proofs:
-        writes.append(session_with(engine, loaded, flow))
+        writes.append(parts.session_with(engine, loaded, flow))
     return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
 
 
 def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
     """A stored flow moved without a proof."""
-    return Plan((session_with(engine, loaded, flow),), result)
+    return Plan((parts.session_with(engine, loaded, flow),), result)
 
 
 def sent_away(flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
@@ -274,9 +271,9 @@ def _next_step(
         # Nobody is logged in by this: the session holds the pending flow and nothing else.
         issued = sessions.issue(now, flows=(engine.vault.flow_data(flow),), client=visitor.agent)
         writes.append(issued.write(engine.user.lifetimes))
-        writes += _end_of(loaded)
+        writes += parts.end_of(loaded)
     else:
-        writes.append(session_with(engine, loaded, flow))
+        writes.append(parts.session_with(engine, loaded, flow))
     happened = _login_event(engine, "first_factor_verified", flow, provider, visitor)
     offered = tuple(p for name in step.providers if (p := engine.registry.get(name)) is not None)
     result: Result
@@ -300,7 +297,7 @@ def _asking(
     if ask.scratch:
         flow = advance(flow, NotesTaken(provider.name, ask.scratch))
     # The code is the same as long as the step is: opening the form again must not fill a mailbox.
-    message = None if provider.name in flow.messaged else delivery_write(engine, flow, provider, ask)
+    message = None if provider.name in flow.messaged else parts.delivery_write(engine, flow, provider, ask)
     if message is None:
         return flow, ask, ()
     return replace(flow, messaged=(*flow.messaged, provider.name)), ask, (message,)
@@ -326,56 +323,6 @@ def _credential_writes(engine: Engine, provider: Provider, loaded: Loaded, chang
     return [Update(key, engine.vault.credential_data(changed), record.version)]
 
 
-def session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
-    """Return the session's write with this flow in it, in its old place or as the newest; an ended one falls out."""
-    session, record = loaded.session, loaded.session_record
-    if session is None or record is None:
-        raise FlowInvalid("no session")
-    written = engine.vault.flow_data(flow)
-    kept = [written if data["id"] == flow.id else data for data in session.flows]
-    if all(data["id"] != flow.id for data in session.flows):
-        kept.append(written)
-    flows = kept if flow.is_open else [data for data in kept if data["id"] != flow.id]
-    return sessions.update(replace(session, flows=tuple(flows[-MAX_FLOWS:])), record, engine.user.lifetimes)
-
-
-def _end_of(loaded: Loaded) -> list[Write]:
-    record = loaded.session_record
-    return [] if record is None else [Delete(record.key, record.version)]
-
-
-def _login_info_write(loaded: Loaded, account: Account, engine: Engine, visitor: Visitor) -> Write:
-    info, now, key = loaded.login_info, engine.services.clock(), login_info_key(account.id)
-    fresh = LoginInfo(info.count + 1, now, info.last_at, visitor.network, info.last_address).to_data()
-    record = loaded.record(key)
-    return Insert(key, fresh) if record is None else Update(key, fresh, record.version)
-
-
-def delivery_write(
-    engine: Engine, flow: Flow, provider: Provider, ask: Ask | Redirect, loaded: Loaded | None = None
-) -> Write | None:
-    if not isinstance(ask, Ask) or ask.delivery is None:
-        return None
-    account_id = flow.subject or (loaded.account.id if loaded and loaded.account else "")
-    payload: dict[str, Plain] = {
-        "account_id": account_id,
-        "flow_id": flow.id,
-        "step": flow.step,
-        "provider": provider.name,
-        "template": ask.delivery.template,
-        "digits": ask.delivery.digits,
-    }
-    return engine.services.tasks.write("deliver_message", payload, engine.services.clock())
-
-
-def notice_write(engine: Engine, account: Account, template: str, **values: str | int) -> list[Write]:
-    """Return the write that defers a mail telling the owner what happened; nothing where no address is known."""
-    if not account.email:
-        return []
-    payload: dict[str, Plain] = {"template": template, "account_id": account.id, **values}
-    return [engine.services.tasks.write("send_notice", payload, engine.services.clock())]
-
-
 def _use_notice(engine: Engine, provider: Provider, loaded: Loaded, changed: Credential | None) -> list[Write]:
     account = loaded.account
     if account is None or not isinstance(provider, SecondFactorProvider) or not provider.notice_when_used:
@@ -383,7 +330,7 @@ def _use_notice(engine: Engine, provider: Provider, loaded: Loaded, changed: Cre
     credential = changed or loaded.credentials.get(provider.name)
     remaining = provider.remaining(credential) if credential else None
     values = {} if remaining is None else {"remaining": remaining}
-    return notice_write(engine, account, provider.notice_when_used, **values)
+    return parts.notice_write(engine, account, provider.notice_when_used, **values)
 
 
 def _form(engine: Engine, flow: Flow, provider: Provider, account: Account | None) -> Ask:

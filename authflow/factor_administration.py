@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from authflow import commits
+from authflow import parts
 from authflow.account_work import Records, account_write
 from authflow.by_name import ByName
 from authflow.changes import Change
@@ -78,7 +78,7 @@ class FactorAdministration(ByName):
             writes.append(self.forgiven("second_factor_per_account", account.id))
             provider = self.engine.registry.declared.get(wanted)
             label = provider.label if provider else wanted
-            notice = commits.notice_write(self.engine, changed, "factor_removed", label=label)
+            notice = parts.notice_write(self.engine, changed, "factor_removed", label=label)
             return Change(
                 (*writes, *notice), changed, (self.happened("factor_removed", account, wanted),), has_tasks=bool(notice)
             )
@@ -110,7 +110,7 @@ class FactorAdministration(ByName):
             changed = replace(self.raised(account), factors=(*account.factors, provider.name))
             record = records.get(credential_key(account.id, provider.name))
             writes = [account_write(changed, records), self.credential_write(credential, record)]
-            notice = commits.notice_write(self.engine, changed, "factor_added", label=provider.label)
+            notice = parts.notice_write(self.engine, changed, "factor_added", label=provider.label)
             happened = self.happened("factor_enrolled", account, provider.name)
             return Change((*writes, *notice), changed, (happened,), has_tasks=bool(notice))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from authflow import audit, commits, sessions
+from authflow import audit, commits, parts, sessions
 from authflow.changes import Change
 from authflow.engine import Engine
 from authflow.errors import ContractViolation, FlowInvalid, IllegalTransition
@@ -40,8 +40,8 @@ Confirmation: TypeAlias = Changed | LoggedIn | NotProved | StepOwed
 
 def asked(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask) -> Change[StepOwed]:
     """A secret was made: it waits, encrypted, in the session's flow."""
-    writes = [commits.session_with(engine, loaded, flow)]
-    delivery = commits.delivery_write(engine, flow, provider, ask)
+    writes = [parts.session_with(engine, loaded, flow)]
+    delivery = parts.delivery_write(engine, flow, provider, ask)
     if delivery is not None:
         writes.append(delivery)
     return Change(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
@@ -62,7 +62,7 @@ def rejected(
         return Change((), NotProved(flow, provider, ask, outcome.reason, Charge.NOTHING))
     moved = advance(flow, SubmissionRejected(provider.name, outcome.reason))
     happened = _event(engine, "enrolment_refused", flow.subject, provider, visitor, flow.id, outcome.reason)
-    writes = (commits.session_with(engine, loaded, moved),)
+    writes = (parts.session_with(engine, loaded, moved),)
     if not moved.is_open:
         result = NotProved(moved, provider, Ask(()), "too_many_rejections", Charge.FLOW)
         return Change(writes, result, (happened,), refusal=FlowInvalid("too many rejections in one flow"))
@@ -118,7 +118,7 @@ def removed(engine: Engine, provider: Provider, loaded: Loaded, session: Session
     writes: list[Write] = [
         Delete(record.key, record.version) for name in gone if (record := loaded.credential_record(name)) is not None
     ]
-    writes += commits.notice_write(engine, account, "factor_removed", label=provider.label)
+    writes += parts.notice_write(engine, account, "factor_removed", label=provider.label)
     happened = _event(engine, "factor_removed", account.id, provider, visitor)
     return _changed(engine, loaded, session, account, writes, happened)
 
@@ -129,7 +129,7 @@ def renewed(
     """Fresh codes take the place of the old ones."""
     account = _changed_account(engine, loaded, _of(loaded).factors)
     writes = [credential_write(engine, loaded, issued.credential)]
-    writes += commits.notice_write(engine, account, "recovery_codes_renewed", label=provider.label)
+    writes += parts.notice_write(engine, account, "recovery_codes_renewed", label=provider.label)
     happened = _event(engine, "recovery_codes_renewed", account.id, provider, visitor)
     return _changed(engine, loaded, session, account, writes, happened, issued.codes)
 
@@ -194,7 +194,7 @@ def _with_factor(
             issued = issuing.issue(engine.context(flow, issuing, account=account))
             writes.append(credential_write(engine, loaded, issued.credential))
             codes += issued.codes
-    writes += commits.notice_write(engine, account, "factor_added", label=provider.label)
+    writes += parts.notice_write(engine, account, "factor_added", label=provider.label)
     return account, writes, codes
 
 

@@ -1,4 +1,4 @@
-"""Records that were decoded already, by version: what has not changed since it was last read is not read apart again."""
+"""Values that were decoded already, by version: a record that has not changed is not taken apart again."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from authflow import audit, commits, tickets
+from authflow import audit, parts, tickets
 from authflow.account_work import (
     AccountWork,
     Invalid,
@@ -141,7 +141,7 @@ class Recovery(AccountWork):
                     self.credential_write(made[0], records.get(credential_place)),
                     # The owner proved himself: a row of a hundred failures ends here (NIST SP 800-63B, 5.2.2).
                     Put(bucket_key(keyring, "password_per_name", account.canonical_name), {}, self.now),
-                    *commits.notice_write(self.engine, account, "password_changed"),
+                    *parts.notice_write(self.engine, account, "password_changed"),
                 ]
                 happened = audit.event(
                     event, self.now, account_id=account.id, provider=side.provider.name, client=visitor.network

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from authflow.assembly import Application
 from authflow.errors import AuthflowError, BadInput, MethodNotAllowed, NotFound, SkeyInvalid, Unavailable
-from authflow.web import factors, html, login, people, service
+from authflow.web import entries, factors, html, login, recovery, registration, service
 from authflow.web import json as json_renderer
 from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
@@ -55,10 +55,12 @@ class Edge:
         self.skeys = SkeyIssuer(app.services.keyring)
         self._headers = SecurityHeaders(app.settings)
         self._manages_lifespan = manages_lifespan
-        providers = tuple(app.engine.registry.providers.values())
+        providers, password = tuple(app.engine.registry.providers.values()), app.engine.registry.password_provider
         declared = [
             *login.routes(providers),
-            *people.routes(app.engine.registry.password_provider),
+            *registration.routes(password),
+            *recovery.routes(password),
+            *entries.routes(),
             *factors.routes(app.engine.registry.second_factors),
             *service.routes(),
         ]
