@@ -154,7 +154,7 @@ class Accounts(Registration, Recovery):
     # --- The own entry ------------------------------------------------------------------------------------------------
 
     async def edit(
-        self, current: Current, values: Mapping[str, str], expected_version: int | None = None
+        self, current: Current, values: Mapping[str, str], expected_version: int | None = None, *, client: str = ""
     ) -> Account | Invalid:
         """Change the own entry as far as `User.edit_skel` lets one. Sessions go on.
 
@@ -186,7 +186,7 @@ class Accounts(Registration, Recovery):
                 version=account.version + 1,
                 changed_at=self.now,
             )
-            happened = audit.event("account_edited", self.now, account_id=account.id, by=account.id)
+            happened = audit.event("account_edited", self.now, account_id=account.id, client=client, by=account.id)
             return Change((account_write(edited, records),), edited, (happened,))
 
         result = await carry_out(self.engine, prepare)

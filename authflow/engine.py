@@ -151,11 +151,11 @@ class Engine:
         judge = self._submissions.first if isinstance(provider, PrimaryProvider) else self._submissions.later
         return await judge(provider, values, visitor, flow_reference, by_get, with_static_key)
 
-    async def log_out(self, current: Current) -> IssuedSession | None:
+    async def log_out(self, current: Current, *, client: str = "") -> IssuedSession | None:
         """End a session; return the anonymous one that carries what survives, where something does."""
         now = self.services.clock()
         kept = self.user.session_after_logout(current.session, now)
-        happened = audit.event("logged_out", now, account_id=current.account.id)
+        happened = audit.event("logged_out", now, account_id=current.account.id, client=client)
         writes: list[Write] = [self.sessions.end(current), *audit.inserted((happened,))]
         if kept is not None:
             writes.append(kept.write(self.user.lifetimes))

@@ -22,7 +22,7 @@ from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
 from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
 from authflow.web.exchange import SECRET_NAMES, Exchange
 from authflow.web.headers import Kind, SecurityHeaders
-from authflow.web.routes import Route, table
+from authflow.web.routes import Assurance, Route, table
 from authflow.web.views import Form, SessionChange, View
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Edge:
             path = path[len(root) :] or "/"
         found, key = self._paths.get(path), ""
         if found is None and (plain := self._plain.get(path)) is not None:
-            await self._send(send, scope, plain() if scope["method"] in ("GET", "HEAD") else Answer.json(None, 405))
+            await self._send(send, scope, plain() if scope["method"] in ("GET", "HEAD") else _not_allowed())
             return
         if found is None:
             parent, _, key = path.rpartition("/")
@@ -128,7 +128,8 @@ class Edge:
         await x.read()
         if method == "GET":
             return await handler(x)
-        if not SECRET_NAMES.isdisjoint(x.query):
+        is_ticket_in_query = route.needs is Assurance.TICKET and "skey" in x.query
+        if is_ticket_in_query or not SECRET_NAMES.isdisjoint(x.query):
             raise BadInput("a secret in the query")
         if route.needs_skey:
             try:
@@ -143,9 +144,11 @@ class Edge:
             raise error
         x.demand_browser()
         try:
-            view = await route.get(x.as_reading())
+            twin = x.as_reading()
+            view = await route.get(twin)
         except AuthflowError:
             raise error from None
+        x.adopt(twin)
         if view.next_path or not view.template:
             raise error
         form = view.form and Form(view.form.path, view.form.fields, {**view.form.values, **x.values}, view.form.errors)
@@ -218,6 +221,12 @@ class Edge:
             await send({"type": f"{name}.failed", "message": f"{error.code}: {error.detail or error.sentence}"})
         else:
             await send({"type": f"{name}.complete"})
+
+
+def _not_allowed() -> Answer:
+    answer = Answer.json({"status": 405, "code": MethodNotAllowed.code}, 405)
+    answer.headers.append((b"allow", b"GET, HEAD"))
+    return answer
 
 
 def create_app(app: Application, *, manages_lifespan: bool = True) -> Edge:

@@ -6,6 +6,7 @@ encodings. Everything that comes out is text; what it means is the form's affair
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -205,6 +206,8 @@ def _from_multipart(raw: bytes, options: str) -> dict[str, str]:
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import MultipartParser
 
+    # It warns of every malformed body, and strangers could fill the log with those.
+    logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
     boundary = _BOUNDARY.fullmatch(options)
     if boundary is None:
         raise BadInput("the boundary is missing or malformed")

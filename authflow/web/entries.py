@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from authflow.accounts import Invalid
+from authflow.errors import BadInput
 from authflow.fields import Field, FieldType
 from authflow.model import Account
 from authflow.provider import Enrols
@@ -115,8 +116,10 @@ async def edit(x: Exchange) -> View:
     """Save the own details; what is not declared is passed over, so no right can be assigned."""
     current = await x.demand_current()
     version = x.get("version")
-    expected = int(version) if version.isascii() and version.isdigit() and len(version) < 12 else None
-    result = await x.edge.app.accounts.edit(current, x.values, expected)
+    if version and not (version.isascii() and version.isdigit() and len(version) < 12):
+        raise BadInput("version is a number")
+    expected = int(version) if version else None
+    result = await x.edge.app.accounts.edit(current, x.values, expected, client=x.visitor.network)
     if isinstance(result, Invalid):
         return _edit_form(x, current.account, result)
     return View(Meaning.DONE, next_path=PROFILE)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from authflow.web.app import Edge
 
-SECRET_NAMES = frozenset({"password", "current_password", "otptoken", "token", "recovery_key", "recoveryKey"})
+SECRET_NAMES = frozenset(
+    {"password", "current_password", "otptoken", "token", "recovery_key", "recoveryKey", "setup_key"}
+)
 """Fields that are refused in the query of a request that changes something: queries are written to logs."""
 
 
@@ -171,6 +173,10 @@ class Exchange:
             if claim.account_id == account.id and claim.epoch + 1 == account.epoch:
                 return replace(claim, epoch=account.epoch)
         return None
+
+    def adopt(self, twin: Exchange) -> None:
+        """Take over what the twin has read, so that the page is made of it."""
+        self._current, self._was_read = twin._current, twin._was_read
 
     # --- Anti-forgery -------------------------------------------------------------------------------------------------
 

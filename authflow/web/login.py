@@ -168,7 +168,11 @@ def _missing(x: Exchange, provider: Provider, reference: str) -> View | None:
 
 def _start_of(provider: Provider) -> Handler:
     async def start(x: Exchange) -> View:
+        # ViUR's tools open a factor by GET. It moves this browser's own flow, so nobody else's page may do it.
+        x.demand_own_origin()
         engine = x.edge.app.engine
+        if x.method == "HEAD":
+            return present(x, await engine.waiting.show(x.visitor, flow_reference=x.get("flow")))
         return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
 
     return start
@@ -212,7 +216,7 @@ async def logout_page(x: Exchange) -> View:
 async def logout(x: Exchange) -> View:
     """End the session. What is named persistent on log-out goes on in an anonymous one."""
     current = await x.demand_current()
-    kept = await x.edge.app.engine.log_out(current)
+    kept = await x.edge.app.engine.log_out(current, client=x.visitor.network)
     change = SessionChange(issued=kept, is_ended=kept is None)
     return View(Meaning.LOGGED_OUT, "logout_done.html", session=change)
 
