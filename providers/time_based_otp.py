@@ -205,7 +205,6 @@ class TimeBasedOTP(SecondFactorProvider):
         numbers = {"digits": self.digits, "period": self.interval}
         return f"otpauth://totp/{label}?{urlencode(values | numbers, quote_via=quote, safe='')}"
 
-
     # --- For operators ------------------------------------------------------------------------------------------------
 
     def new_hardware_token(
