@@ -164,6 +164,7 @@ class SqliteStore:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
         _check_process(self._writer)
+        self._writer.demand_own_file()
         if self._reader is None:
             address = self._path.as_uri() + "?mode=ro"
             try:

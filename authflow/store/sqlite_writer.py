@@ -55,6 +55,19 @@ class Writer:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_durable = True
+        self._file: tuple[int, int] | None = None
+
+    def demand_own_file(self) -> None:
+        """Refuse to go on when the file that was opened does not lie under its path any more.
+
+        SQLite would write on into a deleted file, and all of it is gone when the last process lets go; of processes
+        that share the path, some would see another store than others.
+
+        Raises:
+            StoreUnavailable: It was deleted, moved or replaced.
+        """
+        if self._file is not None and _identity(self._path) != self._file:
+            raise StoreUnavailable("the file was deleted or replaced; put it back, or start the server again")
 
     async def run(self, statements: Sequence[Statement], *, durable: bool = True) -> None:
         """Carry out statements in one transaction; without any, only see to it that the file is ready.
@@ -87,6 +100,7 @@ class Writer:
             if job.is_claimed():
                 continue
             try:
+                self.demand_own_file()
                 if connection is None:
                     connection = self._connect()
                 if job.statements:
@@ -128,6 +142,7 @@ class Writer:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives the log and the shared index the file's own mode.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._file = _identity(self._path)
         connection = sqlite3.connect(self._path, timeout=LOCK_WAIT, isolation_level=None)
         try:
             _turn_on_log(connection)
@@ -230,6 +245,14 @@ def _turn_on_log(connection: sqlite3.Connection) -> None:
         if mode != "wal":
             raise sqlite3.OperationalError("this file system does not bear SQLite's WAL mode")
         return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

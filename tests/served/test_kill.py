@@ -344,7 +344,6 @@ async def test_a_killed_worker_is_replaced_and_nobody_is_logged_out() -> None:
         assert {page.status for page in pages} == {200}
 
 
-@pytest.mark.xfail(reason="uvicorn's workers outlive a killed supervisor", strict=False)  # until they watch it
 async def test_workers_end_with_a_killed_supervisor() -> None:
     with Server(workers=2) as server:
         workers = server.pids()[1:]

@@ -101,7 +101,6 @@ async def test_no_secret_of_any_journey_is_in_the_log(level: str, sink: SmtpSink
     assert found_in(log, secrets) == []
 
 
-@pytest.mark.xfail(reason="uvicorn's access log writes queries", strict=False)  # until serve cuts them off
 async def test_no_mailed_link_is_in_the_access_log_of_serve() -> None:
     with Server(arguments=("--access-log",)) as server:
         secrets = await journey(server)
