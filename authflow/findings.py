@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from authflow.administration import FIRST_ADMIN
@@ -90,16 +91,20 @@ def _templates_in(folder: Path) -> Iterator[str]:
 
 
 async def _of_store(app: Application) -> AsyncIterator[Finding]:
-    async for finding in _of_accounts(app):
+    async for finding in orphans(app):
         yield finding
     async for finding in _of_keys(app):
         yield finding
 
 
-async def _of_accounts(app: Application) -> AsyncIterator[Finding]:
-    """Look for people who cannot log in, since an enrolled factor of theirs cannot be asked for."""
+async def orphans(app: Application, *, pages: int | None = None) -> AsyncIterator[Finding]:
+    """Look for people who cannot log in, since an enrolled factor of theirs cannot be asked for.
+
+    Args:
+        pages: Look at so many hundred accounts at the most; at all of them by default.
+    """
     cursor: str | None = None
-    while True:
+    for _ in count() if pages is None else range(pages):
         page = await app.administration.list(cursor, _PAGE)
         concerned = [account for account in page.accounts if account.factors]
         keys = {credential_key(account.id, factor) for account in concerned for factor in account.factors}

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authflow.cli.common import say
+from authflow.cli.common import hint, say
 
 if TYPE_CHECKING:
     from authflow.assembly import Application
+
+_START_PAGES = 5
+"""Hundreds of accounts that are looked at for orphaned factors before serving."""
 
 _GRACE = 10
 """Seconds that requests in progress get when the server is told to stop."""
@@ -53,18 +56,25 @@ def serve(
     # What workers read when they build their own application.
     os.environ.setdefault("AUTHFLOW_BASE_URL", settings.base_url)
     app = build(settings)
-    link = asyncio.run(_first_link(app))
+    link, locked_out = asyncio.run(_prepare(app))
     if link is not None:
         say(f"This store is new. Choose the password of {settings.admin} here, within an hour and once:\n\n  {link}\n")
         sys.stdout.flush()
+    for message in locked_out:
+        hint(f"warning: {message}")
     _announce(host, port, settings.base_url)
     _run(app, listening, settings.workers, access_log)
 
 
-async def _first_link(app: Application) -> str | None:
+async def _prepare(app: Application) -> tuple[str | None, list[str]]:
+    """Make the first administrator; look for people whose enrolled factor nobody can ask for any more."""
+    from authflow.findings import orphans
+
     await app.services.store.open()
     try:
-        return await app.administration.create_new_user_if_not_exists()
+        link = await app.administration.create_new_user_if_not_exists()
+        # A few pages: `authflow check-config` looks at everybody.
+        return link, [finding.message async for finding in orphans(app, pages=_START_PAGES)]
     finally:
         # Opened again by the server, on its own event loop.
         await app.services.store.close()

@@ -171,3 +171,17 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("set()\n")
+
+
+def test_people_whose_factor_is_gone_are_reported_at_the_start(
+    authflow: Callable[..., object], environment: dict[str, str], start: Callable[..., Server]
+) -> None:
+    authflow("users", "create", "ada@example.org", "--active")
+    authflow("users", "add-token", "ada@example.org", "--serial", "1", "--secret-stdin", typed="ab" * 20)
+
+    server = start(AUTHFLOW_USER="tests.cli.without_totp:User")
+    server.wait_until_up()
+    server.stop()
+
+    _, complaints = server.process.communicate()
+    assert "warning: ada@example.org cannot log in: the enrolled factor time_based_otp" in complaints

@@ -127,7 +127,7 @@ def test_a_refused_setting_is_one_line_and_exit_code_2(
     answer = authflow(*command)
 
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err == "authflow: AUTHFLOW_BCRYPT_ROUNDS must be a whole number from 4 to 20\n"
+    assert answer.err == "authflow: AUTHFLOW_BCRYPT_ROUNDS must be a whole number from 4 to 16\n"
 
 
 def test_a_store_that_does_not_answer_is_a_fault(

@@ -178,10 +178,6 @@ async def test_a_disk_that_is_full_is_a_503_and_heals_at_once(
     assert seconds < RECOVERED_WITHIN
 
 
-# Until the store compares the file it holds open with the one that lies under its path: it writes on into a file that
-# is deleted, and everything is lost when the last process lets go of it.
-
-
 @pytest.mark.parametrize(
     "damage",
     [
