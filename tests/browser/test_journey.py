@@ -92,6 +92,8 @@ class Reader:
 
     def keys(self, *pressed: str) -> None:
         """Type texts, and press the keys that stand in angle brackets."""
+        # The browser gives the focus with the first picture of a page, a little after it was loaded.
+        self.page.locator(":focus").wait_for(state="attached")
         for one in pressed:
             if one == "<Enter>":
                 self.enter()
