@@ -107,6 +107,14 @@ class TooLate(RequestError):
     sentence = "This took too long. Please start again."
 
 
+class RequestTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    code = "request_too_slow"
+    status = 408
+    sentence = "This request took too long to arrive. Please try again."
+
+
 class NameTaken(RequestError):
     """Another account has this name."""
 

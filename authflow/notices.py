@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from authflow import tickets
 from authflow.context import derived_code
 from authflow.errors import StoreConflict, StoreUnavailable
-from authflow.mail import Mail, MailRefused, MailTransport
+from authflow.mail import Mail, MailRefused, MailTransport, MailUnavailable
 from authflow.model import Account, Purpose, Status
 from authflow.records import attempt_key, login_info_key, name_key, newest_attempt_key, spent_key
 from authflow.recovery import RECOVERY_TASK
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MAX_TRIES = 8
 VERIFICATION_LIMIT = "verification_mail_per_name"
+REGISTRATION_LIMIT = "registration_mail_per_name"
+"""Of its own, so that nobody who asks for another mail again and again uses up what a new attempt needs."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+")
 
@@ -114,7 +116,7 @@ class MailOffice:
         account = await self._by_id(task)
         if account is not None and _is_waiting(account):
             attempt = await self._usable(task, account, await self._attempt_at(attempt_key(task.id)))
-            await self._verification(task, account, attempt, VERIFICATION_LIMIT)
+            await self._verification(task, account, attempt, REGISTRATION_LIMIT)
             return
         # Nobody will ever agree to what this attempt chose.
         forgotten = (attempt_key(task.id), newest_attempt_key(str(task.payload["account_id"])))
@@ -207,7 +209,11 @@ class MailOffice:
         from now on, since the mail server may have been away for longer than a ticket lives. Its attempt stays.
         """
         services, limits = self.engine.services, self.engine.user.limits
-        rule = limits.message_per_account if limit == "message_per_account" else limits.recovery_mail_per_name
+        rules = {
+            "message_per_account": limits.message_per_account,
+            REGISTRATION_LIMIT: limits.registration_mail_per_name,
+        }
+        rule = rules.get(limit or "", limits.recovery_mail_per_name)
         place = bucket_key(services.keyring, limit or "", account.canonical_name)
         for _ in range(MAX_TRIES):
             records = await services.store.get((mark.key, place) if limit else (mark.key,))
@@ -219,6 +225,9 @@ class MailOffice:
                 writes = [Update(mark.key, data, held.version, mark.expires_at)]
             elif limit:
                 if rule.wait(bucket.state, now) is not None:
+                    if limit == REGISTRATION_LIMIT:
+                        # Later, not never: who registers a name again and again must not hold back its owner's mail.
+                        raise MailUnavailable("this name has had its mails for the moment")
                     return None
                 writes.append(bucket.failed(now))
             try:

@@ -141,6 +141,7 @@ class Limits:
     second_factor_per_account: Limit = Escalating(5, timedelta(minutes=15), per_day=20)
     recovery_per_client: Limit = SlidingWindow(10, timedelta(minutes=15))
     recovery_mail_per_name: Limit = SlidingWindow(1, timedelta(minutes=15))
+    registration_mail_per_name: Limit = SlidingWindow(4, timedelta(minutes=15))
     message_per_account: Limit = SlidingWindow(10, timedelta(minutes=15))
     registration_per_client: Limit = SlidingWindow(10, timedelta(hours=1))
 

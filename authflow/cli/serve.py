@@ -89,7 +89,7 @@ def _run(app: Application, listening: socket.socket, workers: int, access_log: b
     config = uvicorn.Config(
         create_app(app) if workers == 1 else "authflow.asgi:app",
         workers=workers,
-        http="httptools",
+        http="authflow.web.bounded:BoundedProtocol",
         ws="none",
         lifespan="on",
         access_log=access_log,

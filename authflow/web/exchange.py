@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from functools import cached_property
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-from authflow.errors import NotAuthenticated, ReauthenticationRequired, SkeyInvalid
+from authflow.errors import NotAuthenticated, ReauthenticationRequired, RequestTooSlow, SkeyInvalid
 from authflow.model import Account
 from authflow.sessions import Current, DeviceClaim, Visitor
 from authflow.store.protocol import Key
@@ -28,6 +29,10 @@ SECRET_NAMES = frozenset(
     {"password", "current_password", "otptoken", "token", "recovery_key", "recoveryKey", "setup_key"}
 )
 """Fields that are refused in the query of a request that changes something: queries are written to logs."""
+
+
+PATIENCE = 20.0
+"""Seconds for a body to arrive."""
 
 
 class Exchange:
@@ -74,8 +79,16 @@ class Exchange:
         Raises:
             BadInput: And its kin; see `body.read_values`.
         """
-        if self._values is None:
+        if self._values is not None:
+            return
+        if not self.is_post:
             self._values = await read_values(self.scope, self._receive)
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._values = await read_values(self.scope, self._receive)
+        except TimeoutError as error:
+            raise RequestTooSlow("the body trickles") from error
 
     @property
     def values(self) -> Mapping[str, str]:

@@ -53,14 +53,29 @@ async def test_another_mail_is_about_the_newest_attempt(desk: Desk) -> None:
 
 
 async def test_another_mail_brings_the_attempt_whose_own_mail_was_held_back(desk: Desk) -> None:
-    await link_of(desk, STRANGERS)
-    await link_of(desk, STRANGERS)
+    for _ in range(5):
+        await link_of(desk, STRANGERS)
     await register(desk, VICTIMS)
     await desk.deliver()
-    assert len(desk.tokens()) == 2
+    assert len(desk.tokens()) == 5
 
-    [link] = await resent(desk)
+    *_, link = await resent(desk)
     await desk.accounts.verify(link, browser())
+
+    assert await opens(desk, VICTIMS)
+    assert not await opens(desk, STRANGERS)
+
+
+async def test_a_mail_that_was_held_back_is_sent_when_its_turn_has_come(desk: Desk) -> None:
+    for _ in range(5):
+        await link_of(desk, STRANGERS)
+    await register(desk, VICTIMS)
+    await desk.deliver()
+    assert len(desk.tokens()) == 5
+
+    desk.kit.clock.pass_by(timedelta(minutes=16))
+    await desk.deliver()
+    await desk.accounts.verify(desk.tokens()[-1], browser())
 
     assert await opens(desk, VICTIMS)
     assert not await opens(desk, STRANGERS)
