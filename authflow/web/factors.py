@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from authflow.errors import AuthflowError
+from authflow.errors import AlreadyEnrolled, AuthflowError
 from authflow.messages import sentence
 from authflow.provider import Ask, Charge, Enrols, IssuesCodes, SecondFactorProvider
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
@@ -33,7 +33,9 @@ def routes(providers: Iterable[SecondFactorProvider]) -> list[Route]:
 def _add_page(provider: SecondFactorProvider) -> Handler:
     async def page(x: Exchange) -> View:
         if not await _is_pending(x, provider):
-            await x.demand_fresh()
+            current = await x.demand_fresh()
+            if provider.name in current.account.factors:
+                raise AlreadyEnrolled()
         return _stage(x, provider, "start", Form(f"/user/{provider.path}/add", ()), flow=x.get("flow"))
 
     return page
