@@ -87,7 +87,7 @@ def build(
     seam = Seam(observers)
     instrumented = InstrumentedStore(store or make_store(settings), seam)
     pool = HashingPool(threads_for(settings.workers))
-    renderer = Renderer(settings.templates or None)
+    renderer = make_renderer(settings)
     services = Services(
         settings=settings,
         store=instrumented,
@@ -114,9 +114,20 @@ def build(
     )
 
 
+def make_renderer(settings: Settings) -> Renderer:
+    """Make the renderer, with the application's own templates before ours."""
+    try:
+        return Renderer(settings.templates or None)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AUTHFLOW_TEMPLATES: {error.detail}") from error
+
+
 def make_user(settings: Settings) -> User:
     """Make the application's `User`."""
-    cls = import_object(settings.user)
+    try:
+        cls = import_object(settings.user)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AUTHFLOW_USER: {error.detail}") from error
     if not (isinstance(cls, type) and issubclass(cls, User)):
         raise ConfigurationError(f"AUTHFLOW_USER: {settings.user} is not a subclass of authflow.user:User")
     return cls()

@@ -13,7 +13,8 @@ from authflow.model import Account
 from authflow.provider import IssuesCodes
 from authflow.records import credential_key
 from authflow.render import template_dir
-from authflow.tokens import key_id
+from authflow.store.protocol import Record
+from authflow.tokens import BadToken, key_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ def of_templates(app: Application) -> Iterator[Finding]:
 
         folders.append(Path(app.settings.templates))
     names = {name for folder in folders for name in _templates_in(folder)}
-    names.update(p.template for p in app.engine.registry.providers.values())
+    # A provider without a page of its own gets the general one; a broken page of its own is found in its folder.
     for broken in app.renderer.check(sorted(names)):
         yield Finding("template", f"template {broken}")
 
@@ -111,11 +112,32 @@ async def orphans(app: Application, *, pages: int | None = None) -> AsyncIterato
         records = await app.services.store.get(tuple(keys)) if keys else {}
         for account in concerned:
             for factor in account.factors:
-                if not app.administration.held(records, account, factor).is_usable:
+                if app.administration.held(records, account, factor).is_usable:
+                    continue
+                record = records.get(credential_key(account.id, factor))
+                if record is not None and not _is_readable(app, record):
+                    yield _unreadable(account, factor)
+                else:
                     yield _orphan(account, factor)
         cursor = page.cursor
         if cursor is None:
             return
+
+
+def _is_readable(app: Application, record: Record) -> bool:
+    try:
+        app.engine.vault.credential(record.data)
+    except BadToken:
+        return False
+    return True
+
+
+def _unreadable(account: Account, factor: str) -> Finding:
+    return Finding(
+        "secret_unreadable",
+        f"{account.name} cannot log in: the secret of {factor} cannot be decrypted with the keys that are set. Put the"
+        " key that encrypted it back into AUTHFLOW_SECRET_KEYS",
+    )
 
 
 def _orphan(account: Account, factor: str) -> Finding:

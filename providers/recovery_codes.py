@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -46,6 +47,10 @@ class RecoveryCodes(SecondFactorProvider):
     method_name = "X-VIUR-2FACTOR-RecoveryCode"
     is_substitute = True
     notice_when_used = "recovery_code_used"
+    messages: ClassVar[Mapping[str, str]] = {
+        "code_wrong": "That is none of your unused recovery codes. Each works once; please try another one.",
+        "code_malformed": "Please enter one recovery code as you kept it: four groups of four letters and digits.",
+    }
 
     code_field: ClassVar[Field] = Field("otptoken", FieldType.CODE, "Recovery code", max_length=64, autocomplete="off")
 

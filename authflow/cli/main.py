@@ -50,6 +50,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except typer.TyperException as error:
+        if "\n" in error.format_message():
+            # No command was given: what comes is the help, and a reader wants its lines.
+            print(error.format_message(), file=sys.stderr)
+            return REFUSED
         # Usage: the library would print three lines.
         return fail(f"{error.format_message()} (try --help)", REFUSED)
     except typer.Abort:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authflow.accounts import Invalid
+from authflow.accounts import Invalid, TicketInvalid
 from authflow.errors import NotFound
 from authflow.fields import Field, FieldType
 from authflow.provider import PrimaryProvider, as_password_setter
@@ -68,7 +68,13 @@ def _verification(base: str, token: str) -> View:
 def _verify(base: str) -> Handler:
     async def verify(x: Exchange) -> View:
         x.demand_own_origin()
-        stage = await x.edge.app.accounts.verify(x.get("skey"), x.visitor)
+        try:
+            stage = await x.edge.app.accounts.verify(x.get("skey"), x.visitor)
+        except TicketInvalid as refusal:
+            if x.by_program:
+                raise
+            extra = {"stage": "invalid", "resend_url": f"{base}/resend"}
+            return View(Meaning.DONE, "user_password/verify_done.html", refusal.status, extra=extra)
         return View(Meaning.DONE, "user_password/verify_done.html", extra={"stage": stage})
 
     return verify

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authflow.errors import BadInput, NotAuthenticated
+from authflow.errors import BadInput
 from authflow.web.exchange import Exchange
 from authflow.web.routes import Assurance, Route
 from authflow.web.views import Meaning, View
@@ -30,6 +30,4 @@ async def skey(x: Exchange) -> View:
 
 async def home(x: Exchange) -> View:
     """Send people on: whoever has a session cookie to the account, others to the login."""
-    if x.by_program:
-        raise NotAuthenticated()
     return View(Meaning.GO, next_path="/user/view/self" if x.cookies.session else "/user/login")

@@ -202,3 +202,24 @@ def test_a_server_that_is_not_there_is_a_fault(authflow: Command) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "nonsense", "ftp://example.org"])
 def test_what_is_no_address_of_a_server_is_refused(authflow: Command, url: str) -> None:
     assert authflow("auth-methods", "--url", url).code == 2
+
+
+def test_a_missing_key_is_told_from_a_missing_provider(
+    authflow: Command, sound: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authflow("users", "create", NAME)
+    authflow("users", "add-token", NAME, "--serial", "1", "--secret-stdin", typed=SECRET)
+    monkeypatch.setenv("AUTHFLOW_SECRET_KEYS", NEW_KEY)
+
+    answer = authflow("check-config", "--json")
+
+    assert codes(answer) == ["secret_unreadable"]
+    assert "AUTHFLOW_SECRET_KEYS" in answer.data["findings"][0]["message"]
+
+
+def test_a_provider_without_a_page_of_its_own_is_no_finding(
+    authflow: Command, sound: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTHFLOW_USER", "examples.code_by_mail:MyUser")
+
+    assert authflow("check-config").code == 0

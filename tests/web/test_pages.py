@@ -899,7 +899,8 @@ async def test_a_link_confirms_once() -> None:
     again = await person.send(form)
 
     assert again.status == 412
-    assert "not valid any more" in again.text
+    assert "This link does not work any more" in again.text
+    assert "/user/auth_userpassword/resend" in again.text
 
 
 async def test_a_lost_mail_can_be_asked_for_again() -> None:
