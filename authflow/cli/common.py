@@ -36,17 +36,29 @@ def groups(help_text: str) -> typer.Typer:
     )
 
 
-def with_application(work: Callable[[Application], Awaitable[T]]) -> T:
+def with_application(work: Callable[[Application], Awaitable[T]], *, makes_store: bool = False) -> T:
     """Build the application from the environment, run some work on it, and close it.
 
+    Args:
+        makes_store: Whether a SQLite file that is not there is made. Else a command that is run in the wrong folder,
+            by cron say, would work on a new and empty store and report success.
+
     Raises:
-        ConfigurationError: A setting is refused.
+        ConfigurationError: A setting is refused, or there is no such store.
     """
+    from pathlib import Path
+
     from authflow.assembly import build
+    from authflow.errors import ConfigurationError
     from authflow.settings import from_environment
 
+    settings = from_environment()
+    scheme, _, path = settings.store.partition(":")
+    if scheme == "sqlite" and not makes_store and not Path(path).exists():
+        raise ConfigurationError(f"AUTHFLOW_STORE: there is no store at {path}; `authflow serve` makes one")
+
     async def run() -> T:
-        app = build(from_environment())
+        app = build(settings)
         try:
             await app.open(with_worker=False)
             return await work(app)

@@ -48,7 +48,7 @@ def create(
             name, email=email, password=chosen, is_active=is_active, is_admin=is_admin, roles=tuple(role or ())
         )
 
-    account = with_application(work)
+    account = with_application(work, makes_store=True)
     if as_json:
         say_json(_as_data(account))
         return

@@ -141,7 +141,18 @@ def test_a_store_that_does_not_answer_is_a_fault(
     assert (answer.code, answer.err.count("\n")) == (1, 1)
 
 
+def test_a_store_that_is_not_there_is_not_made_by_looking_after_it(authflow: Command, tmp_path: Path) -> None:
+    for command in (("clean",), ("users", "list"), ("tasks", "run"), ("keys", "rotate")):
+        answer = authflow(*command)
+        assert answer.code == 2
+        assert "there is no store" in answer.err
+
+    assert not (tmp_path / "store.db").exists()
+
+
 def test_cleaning_says_what_was_deleted(authflow: Command) -> None:
+    authflow("users", "create", NAME)
+
     assert authflow("clean").out == "nothing had expired\n"
     assert authflow("clean", "--json").data == {}
 
