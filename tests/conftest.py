@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The machine may be slow or shared: how long an example takes, and how many are thrown away, is no property of ours.
-settings.register_profile(
-    "authflow", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+# The machine may be slow or shared: how long an example takes is no property of ours.
+settings.register_profile("authflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("authflow")
 
 OPTION = "--require-real-parts"
