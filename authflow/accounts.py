@@ -123,7 +123,7 @@ class Accounts(Registration, Recovery):
                     *parts.notice_write(self.engine, account, "password_changed"),
                 ]
                 happened = self._password_event("password_changed", account, visitor)
-                return Change(tuple(writes), issued, (happened,), has_tasks=True)
+                return Change(tuple(writes), issued, (happened,))
 
             return await self.within_limit(
                 self.engine.user.limits.password_per_name,

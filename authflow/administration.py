@@ -106,7 +106,7 @@ class Administration(FactorAdministration, Upkeep):
             has_waited = account.status == Status.WAITING_FOR_ADMIN_VERIFICATION
             notice = parts.notice_write(self.engine, changed, "account_activated") if has_waited else []
             happened = self.happened("account_activated", account)
-            return Change((account_write(changed, records), *notice), changed, (happened,), has_tasks=bool(notice))
+            return Change((account_write(changed, records), *notice), changed, (happened,))
 
         return await self.change(name, judge)
 
@@ -155,7 +155,7 @@ class Administration(FactorAdministration, Upkeep):
             writes.append(self.forgiven("password_per_name", account.canonical_name))
             notice = parts.notice_write(self.engine, changed, "password_changed")
             happened = self.happened("password_set", account, made.provider)
-            return Change((*writes, *notice), changed, (happened,), has_tasks=bool(notice))
+            return Change((*writes, *notice), changed, (happened,))
 
         return await self.change(name, judge)
 

@@ -36,7 +36,6 @@ class Change(Generic[T]):
     writes: tuple[Write, ...]
     result: T
     events: tuple[Event, ...] = ()
-    has_tasks: bool = False
     refusal: AuthflowError | None = None
 
 
@@ -59,8 +58,7 @@ async def carry_out(engine: Engine, prepare: Callable[[], Awaitable[Change[T]]])
             await back_off(attempt)
             continue
         audit.written(change.events)
-        if change.has_tasks:
-            engine.services.tasks.wake()
+        await engine.services.tasks.dispatch(change.writes)
         if change.refusal is not None:
             raise change.refusal
         return change.result

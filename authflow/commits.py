@@ -52,7 +52,6 @@ class Plan:
     result: Result
     events: tuple[Event, ...] = ()
     refusal: AuthflowError | None = None
-    has_tasks: bool = False
     needs_rehash: bool = False
 
     def all_writes(self) -> list[Write]:
@@ -145,18 +144,15 @@ def verified(
     if is_first:
         # The same travelling flow cannot be started twice, in this browser or in a copy of it.
         writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))
-    notice = _use_notice(engine, provider, loaded, outcome.credential)
-    writes += notice
+    writes += _use_notice(engine, provider, loaded, outcome.credential)
     if moved.state is FlowState.COMPLETED:
-        plan = completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)
-        return replace(plan, has_tasks=bool(notice))
+        return completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)
     if moved.state is FlowState.REFUSED:
         reason = moved.trace[-1].partition(":")[2]
         happened = _login_event(engine, "login_refused", moved, provider, visitor, reason=reason)
         result = NotProved(moved, provider, Ask(()), reason)
-        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason), has_tasks=bool(notice))
-    plan = _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
-    return replace(plan, has_tasks=plan.has_tasks or bool(notice))
+        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason))
+    return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
 
 
 def completed(
@@ -201,7 +197,7 @@ def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Pl
     """A factor was chosen: its form is open, and a message goes out where it wants one."""
     asking, ask, messages = _asking(engine, flow, provider, loaded)
     writes = (parts.session_with(engine, loaded, asking), *messages)
-    return Plan(writes, StepOwed(asking, provider, ask), has_tasks=bool(messages))
+    return Plan(writes, StepOwed(asking, provider, ask))
 
 
 def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask, visitor: Visitor) -> Plan:
@@ -215,7 +211,7 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
         flow = replace(flow, deadline_at=min(flow.deadline_at, now + engine.user.second_factor_time_window))
     if flow.proofs:
         writes.append(parts.session_with(engine, loaded, flow))
-    return Plan(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
+    return Plan(tuple(writes), StepOwed(flow, provider, ask))
 
 
 def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
@@ -284,7 +280,7 @@ def _next_step(
     else:
         result = StepOwed(flow, asking, ask, issued)
     everything = (*writes, *messages)
-    return Plan(everything, result, (happened,), has_tasks=bool(messages), needs_rehash=needs_rehash)
+    return Plan(everything, result, (happened,), needs_rehash=needs_rehash)
 
 
 def _asking(

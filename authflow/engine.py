@@ -198,19 +198,16 @@ class Engine:
         return flow
 
     async def commit(self, plan: Plan) -> None:
-        """Carry out a plan's writes; a plan without any costs nothing.
+        """Carry out a plan's writes, log its events and dispatch its tasks; a plan without writes costs nothing.
 
         Raises:
             StoreConflict: What it was made from has changed; nothing was written.
         """
-        if plan.writes:
-            await self.services.store.commit(plan.all_writes())
-
-    def after_commit(self, plan: Plan) -> None:
-        """Log the events of a committed plan and wake the queue if it deferred something."""
+        if not plan.writes:
+            return
+        await self.services.store.commit(plan.all_writes())
         audit.written(plan.events)
-        if plan.has_tasks:
-            self.services.tasks.wake()
+        await self.services.tasks.dispatch(plan.writes)
 
     async def run_hook(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Call an application's hook; what it raises is logged, since the commit before it stands."""

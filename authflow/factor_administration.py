@@ -79,9 +79,7 @@ class FactorAdministration(ByName):
             provider = self.engine.registry.declared.get(wanted)
             label = provider.label if provider else wanted
             notice = parts.notice_write(self.engine, changed, "factor_removed", label=label)
-            return Change(
-                (*writes, *notice), changed, (self.happened("factor_removed", account, wanted),), has_tasks=bool(notice)
-            )
+            return Change((*writes, *notice), changed, (self.happened("factor_removed", account, wanted),))
 
         return await self.change(name, judge)
 
@@ -112,7 +110,7 @@ class FactorAdministration(ByName):
             writes = [account_write(changed, records), self.credential_write(credential, record)]
             notice = parts.notice_write(self.engine, changed, "factor_added", label=provider.label)
             happened = self.happened("factor_enrolled", account, provider.name)
-            return Change((*writes, *notice), changed, (happened,), has_tasks=bool(notice))
+            return Change((*writes, *notice), changed, (happened,))
 
         return await self.change(name, judge)
 

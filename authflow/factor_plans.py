@@ -44,13 +44,13 @@ def asked(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: A
     delivery = parts.delivery_write(engine, flow, provider, ask)
     if delivery is not None:
         writes.append(delivery)
-    return Change(tuple(writes), StepOwed(flow, provider, ask), has_tasks=delivery is not None)
+    return Change(tuple(writes), StepOwed(flow, provider, ask))
 
 
 def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask) -> Change[Confirmation]:
     """The provider wants to know more before it confirms."""
     change = asked(engine, flow, provider, loaded, ask)
-    return Change(change.writes, change.result, has_tasks=change.has_tasks)
+    return Change(change.writes, change.result)
 
 
 def rejected(
@@ -83,7 +83,7 @@ def enrolled(
     proved = replace(session, proofs=(*session.proofs, outcome.proof))
     happened = _event(engine, "factor_enrolled", account.id, provider, visitor, flow.id)
     change = _changed(engine, loaded, proved, account, writes, happened, codes)
-    return Change(change.writes, change.result, change.events, change.has_tasks)
+    return Change(change.writes, change.result, change.events)
 
 
 def logged_in(
@@ -106,7 +106,7 @@ def logged_in(
     )  # fmt: skip
     if not isinstance(plan.result, LoggedIn):
         raise ContractViolation("a completed login without a session")
-    return Change(plan.writes, plan.result, plan.events, has_tasks=bool(account.email))
+    return Change(plan.writes, plan.result, plan.events)
 
 
 def removed(engine: Engine, provider: Provider, loaded: Loaded, session: Session, visitor: Visitor) -> Change[Changed]:
@@ -229,7 +229,7 @@ def _changed(
         Delete(place.key, place.version),
         issued.write(engine.user.lifetimes),
     )
-    return Change(everything, Changed(issued, account, codes), (happened,), has_tasks=bool(account.email))
+    return Change(everything, Changed(issued, account, codes), (happened,))
 
 
 def _shown_again(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Ask:

@@ -77,7 +77,7 @@ class Recovery(AccountWork):
             payload = {"name": name, "agent": describe(visitor.agent)}
             task = self.engine.services.tasks.write(RECOVERY_TASK, payload, self.now)
             happened = audit.event("recovery_requested", self.now, client=visitor.network)
-            return Change((bucket.failed(self.now), task), None, (happened,), has_tasks=True)
+            return Change((bucket.failed(self.now), task), None, (happened,))
 
         return await self.within_limit(*self.for_client(visitor), (), prepare)
 
@@ -146,7 +146,7 @@ class Recovery(AccountWork):
                 happened = audit.event(
                     event, self.now, account_id=account.id, provider=side.provider.name, client=visitor.network
                 )
-                return Change(tuple(writes), None, (happened,), has_tasks=True)
+                return Change(tuple(writes), None, (happened,))
 
             keys = (place, account_key(account_id), credential_place)
             return await self.within_limit(*self.for_client(visitor), keys, prepare)

@@ -212,7 +212,7 @@ class Registration(AccountWork):
         async def prepare(records: Records, bucket: Bucket) -> Change[None | Invalid]:
             task = self.engine.services.tasks.write("send_verification", {"name": name}, self.now)
             happened = self._event("verification_requested", "", visitor)
-            return Change((bucket.failed(self.now), task), None, (happened,), has_tasks=True)
+            return Change((bucket.failed(self.now), task), None, (happened,))
 
         return await self.within_limit(*self.for_client(visitor), (), prepare)
 
@@ -263,7 +263,7 @@ class Registration(AccountWork):
             task, attempt = self._mail_task("send_verification", account.id, visitor)
             writes += (replace(attempt, id="").newest(account.id), task)
         happened = self._event("account_registered", account.id, visitor, account.status)
-        return Change(tuple(writes), account, (happened,), has_tasks=is_waiting)
+        return Change(tuple(writes), account, (happened,))
 
     def _repeated(
         self, taken_by: str, account: Account, made: Credential, bucket: Bucket, visitor: Visitor
@@ -281,7 +281,7 @@ class Registration(AccountWork):
         decoys = (Insert(Key(DECOY, new_id()), {"filler": "." * size}, self.now) for size in sizes)
         happened = self._event("registration_repeated", taken_by, visitor)
         writes = (bucket.failed(self.now), kept, *decoys, attempt.newest(taken_by), task)
-        return Change(writes, Registered("verify"), (happened,), has_tasks=True)
+        return Change(writes, Registered("verify"), (happened,))
 
     def _event(self, type_: str, account_id: str, visitor: Visitor, status: int | None = None) -> Event:
         happened = audit.event(type_, self.now, account_id=account_id, client=visitor.network)

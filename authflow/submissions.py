@@ -224,7 +224,6 @@ class Submissions:
 
     async def _told(self, plan: Plan, provider: Provider, submission: Submission, loaded: Loaded) -> Result:
         """Do what follows a commit, and hand out its result."""
-        self._engine.after_commit(plan)
         if plan.refusal is not None:
             raise plan.refusal
         if isinstance(plan.result, LoggedIn):

@@ -84,10 +84,10 @@ class LocalQueue:
         """
         return outbox.written(name, payload, now, delay)
 
-    def wake(self) -> None:
-        """See `TaskQueue.wake`. Called on the loop of `start`; before it and after `stop` it does nothing."""
-        if self._woken is not None:
-            self._woken.set()
+    async def dispatch(self, writes: Sequence[Write]) -> None:
+        """See `TaskQueue.dispatch`. Wakes the worker; before `start` and after `stop` there is none."""
+        if outbox.tasks_among(writes):
+            self._wake()
 
     async def start(self, handlers: Mapping[str, Handler]) -> None:
         """See `TaskQueue.start`."""
@@ -103,7 +103,7 @@ class LocalQueue:
         if worker is None:
             return
         self._is_stopping = True
-        self.wake()
+        self._wake()
         self._woken = None
         try:
             await asyncio.wait({worker}, timeout=self._grace)
@@ -134,6 +134,10 @@ class LocalQueue:
         if fault is not None:
             raise fault
         return crew.done
+
+    def _wake(self) -> None:
+        if self._woken is not None:
+            self._woken.set()
 
     async def _serve(self, handlers: Mapping[str, Handler], woken: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

@@ -7,13 +7,13 @@ worker held is found again by the same question.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from authflow.errors import ContractViolation
 from authflow.model import Plain, from_instant, to_instant
-from authflow.store.protocol import Delete, Insert, Key, Record, Update
+from authflow.store.protocol import Delete, Insert, Key, Record, Update, Write
 from authflow.tasks.protocol import Task, TaskFailed
 from authflow.tokens import new_id
 
@@ -60,6 +60,11 @@ def written(name: str, payload: Mapping[str, Plain], now: datetime, delay: timed
         "attempts": 0,
     }
     return Insert(Key(KIND, new_id()), data)
+
+
+def tasks_among(writes: Sequence[Write]) -> list[Insert]:
+    """Return the tasks that a commit defers."""
+    return [write for write in writes if isinstance(write, Insert) and write.key.kind == KIND]
 
 
 def check_payload(payload: Mapping[str, Plain]) -> None:

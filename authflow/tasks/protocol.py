@@ -6,14 +6,14 @@ code or a token. It is carried out at least once, so handlers must not mind a re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
 from authflow.errors import AuthflowError
 from authflow.model import Plain
-from authflow.store.protocol import Insert
+from authflow.store.protocol import Insert, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,11 @@ class TaskQueue(Protocol):
     ) -> Insert:
         """Return the write that defers a task, for the commit it belongs to."""
 
-    def wake(self) -> None:
-        """Say that a commit with tasks is done. Never fails and never waits."""
+    async def dispatch(self, writes: Sequence[Write]) -> None:
+        """Hear of a commit that is done and send the tasks among its writes on their way.
+
+        Never fails, and waits for a second at most: what is not sent on is found in the outbox by the next sweep.
+        """
 
     async def start(self, handlers: Mapping[str, Handler]) -> None:
         """Begin to carry out tasks on the running event loop."""

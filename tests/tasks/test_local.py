@@ -123,6 +123,11 @@ def queue(store: Store, clock: Clock) -> LocalQueue:
     return LocalQueue(store, clock=clock, lease=LEASE)
 
 
+async def told(queue: LocalQueue, clock: Clock) -> None:
+    """Tell of a commit with a task."""
+    await queue.dispatch([queue.write("mail", {}, clock())])
+
+
 async def put(
     store: Store, queue: TaskQueue, name: str = "mail", delay: timedelta = timedelta(0), **payload: Plain
 ) -> Key:
@@ -651,14 +656,14 @@ async def test_the_worker_finds_tasks_without_being_told(store: Store, clock: Cl
     await queue.stop()
 
 
-async def test_waking_saves_the_wait_for_the_poll(store: Store, clock: Clock) -> None:
+async def test_being_told_of_a_task_saves_the_wait_for_the_poll(store: Store, clock: Clock) -> None:
     queue = LocalQueue(store, clock=clock, poll=timedelta(hours=1))
     handler = Handler()
     await queue.start({"mail": handler})
     await asyncio.sleep(0.01)
 
     await put(store, queue)
-    queue.wake()
+    await told(queue, clock)
 
     async with asyncio.timeout(SOON):
         await handler.begun.wait()
@@ -687,7 +692,7 @@ async def test_a_slow_task_does_not_hold_up_the_others(store: Store, clock: Cloc
 
     for _ in range(6):
         await put(store, queue, "quick")
-    queue.wake()
+    await told(queue, clock)
 
     await emptied(store, but=1)
     slow.gate.set()
@@ -745,14 +750,14 @@ async def test_a_stopped_worker_claims_nothing_more(store: Store, clock: Clock) 
     await queue.stop()
 
     await put(store, queue)
-    queue.wake()
+    await told(queue, clock)
     await asyncio.sleep(0.02)
 
     assert handler.tasks == []
 
 
-async def test_waking_and_stopping_need_no_start(queue: LocalQueue) -> None:
-    queue.wake()
+async def test_telling_of_a_task_and_stopping_need_no_start(queue: LocalQueue, clock: Clock) -> None:
+    await told(queue, clock)
     await queue.stop()
     await queue.stop()
 
