@@ -18,8 +18,36 @@ STOCK_USER = "authflow.user:User"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PROJECT = r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,61}[a-z0-9]"
+_CLOUD_TASKS = re.compile(
+    rf"cloudtasks:(?P<project>{_PROJECT})/(?P<location>[a-z]+-[a-z0-9-]+)/(?P<queue>[A-Za-z0-9-]{{1,100}})"
+    r"(?:\?service_account=(?P<account>[a-z0-9][a-z0-9-]*@[a-z0-9.-]+))?",
+    re.ASCII,
+)
+_CLOUD_TASKS_FORM = f"{PREFIX}TASKS must be local: or cloudtasks:PROJECT/LOCATION/QUEUE[?service_account=EMAIL]"
+_DATASTORE = re.compile(rf"datastore:(?:{_PROJECT})?(?:/[A-Za-z0-9._-]{{1,100}})?", re.ASCII)
 _NOT_FOR_PROVIDERS = frozenset({"secret_keys", "mail"})
 """Settings with secrets of ours, which are none of a provider's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudTasksSetting:
+    """Where deferred work is queued.
+
+    Attributes:
+        service_account: Whose identity token comes with a task that is sent to `AUTHFLOW_BASE_URL`. Empty on App
+            Engine, which delivers to the application itself and says so in a header that nobody outside can send.
+    """
+
+    project: str
+    location: str
+    queue: str
+    service_account: str = ""
+
+    @property
+    def path(self) -> str:
+        """The queue's full name."""
+        return f"projects/{self.project}/locations/{self.location}/queues/{self.queue}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +67,10 @@ class Settings:
     admin: str = "admin@localhost"
     workers: int = 1
     on_app_engine: bool = False
+    google_cloud_project: str = ""
+    app_engine_service: str = ""
+    datastore_emulator: str = ""
+    tasks_emulator: str = ""
     provider_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -49,6 +81,20 @@ class Settings:
     @property
     def host(self) -> str:
         return urlsplit(self.base_url).netloc
+
+    @property
+    def datastore(self) -> tuple[str, str]:
+        """Project and namespace of `datastore:[PROJECT][/NAMESPACE]`; without a project, the deployment's own."""
+        project, _, namespace = self.store.removeprefix("datastore:").partition("/")
+        return project or self.google_cloud_project, namespace
+
+    @property
+    def cloud_tasks(self) -> CloudTasksSetting:
+        """The parts of `cloudtasks:PROJECT/LOCATION/QUEUE[?service_account=EMAIL]`."""
+        found = _CLOUD_TASKS.fullmatch(self.tasks)
+        if found is None:
+            raise ConfigurationError(_CLOUD_TASKS_FORM)
+        return CloudTasksSetting(found["project"], found["location"], found["queue"], found["account"] or "")
 
 
 def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str | None = None) -> Settings:
@@ -81,6 +127,10 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
         admin=text("ADMIN", defaults.admin),
         workers=_whole(env, "WORKERS", 1, 1, 256),
         on_app_engine=env.get("GAE_ENV", "") == "standard",
+        google_cloud_project=env.get("GOOGLE_CLOUD_PROJECT", "").strip(),
+        app_engine_service=env.get("GAE_SERVICE", "").strip(),
+        datastore_emulator=env.get("DATASTORE_EMULATOR_HOST", "").strip(),
+        tasks_emulator=env.get("CLOUD_TASKS_EMULATOR_HOST", "").strip(),
         provider_environment={
             short: value
             for name, value in env.items()
@@ -112,10 +162,20 @@ def _check(settings: Settings) -> None:
     scheme, _, rest = settings.store.partition(":")
     if scheme not in {"sqlite", "memory", "datastore"} or (scheme == "sqlite" and not rest):
         raise ConfigurationError(f"{PREFIX}STORE must be sqlite:PATH, memory: or datastore:[PROJECT][/NAMESPACE]")
+    if scheme == "datastore":
+        if not _DATASTORE.fullmatch(settings.store):
+            raise ConfigurationError(f"{PREFIX}STORE must be datastore:[PROJECT][/NAMESPACE]")
+        if not settings.datastore[0]:
+            raise ConfigurationError(f"{PREFIX}STORE: name the project, datastore:PROJECT, or set GOOGLE_CLOUD_PROJECT")
     if scheme == "memory" and settings.workers > 1:
         raise ConfigurationError(f"{PREFIX}STORE: memory: cannot be shared by {settings.workers} workers")
-    if not settings.tasks.startswith(("local:", "cloudtasks:")):
-        raise ConfigurationError(f"{PREFIX}TASKS must be local: or cloudtasks:PROJECT/LOCATION/QUEUE")
+    if settings.tasks != "local:":
+        queue = settings.cloud_tasks
+        if not settings.on_app_engine and not queue.service_account:
+            raise ConfigurationError(
+                f"{PREFIX}TASKS: outside App Engine a task proves its origin by a service account; add "
+                "?service_account=EMAIL"
+            )
     if not settings.mail.startswith(("console:", "file:", "smtp://", "smtps://")):
         raise ConfigurationError(f"{PREFIX}MAIL must be console:, file:DIR, smtp://... or smtps://...")
     if settings.mail.startswith("console:") and not is_loopback(settings.base_url):
@@ -124,6 +184,12 @@ def _check(settings: Settings) -> None:
         if len(key) < 32 and not key.startswith("secretmanager:"):
             raise ConfigurationError(f"{PREFIX}SECRET_KEYS: each key must have at least 32 characters")
     if settings.on_app_engine:
+        for name, host in (
+            ("DATASTORE_EMULATOR_HOST", settings.datastore_emulator),
+            ("CLOUD_TASKS_EMULATOR_HOST", settings.tasks_emulator),
+        ):
+            if host and not is_loopback(f"http://{host}"):
+                raise ConfigurationError(f"{name} must not be set on App Engine")
         if not settings.is_secure:
             raise ConfigurationError(f"{PREFIX}BASE_URL must be the https origin that people reach on App Engine")
         for name, value, unsafe in (

@@ -11,11 +11,14 @@ from authflow.settings import Settings, from_environment, is_loopback
 
 HTTPS = "https://login.example.org"
 KEY = "canary" * 6
+QUEUE = "cloudtasks:my-project/europe-west1/mail"
+WITH_ACCOUNT = f"{QUEUE}?service_account=tasks@my-project.iam.gserviceaccount.com"
 APP_ENGINE = {
     "GAE_ENV": "standard",
+    "GOOGLE_CLOUD_PROJECT": "my-project",
     "AUTHFLOW_BASE_URL": HTTPS,
     "AUTHFLOW_STORE": "datastore:",
-    "AUTHFLOW_TASKS": "cloudtasks:p/l/q",
+    "AUTHFLOW_TASKS": QUEUE,
     "AUTHFLOW_MAIL": "smtps://u:canary@mail.example.org",
 }
 
@@ -40,8 +43,8 @@ def test_a_bare_laptop_needs_no_setting() -> None:
     [
         ("STORE", "sqlite:/var/lib/x.db", "store", "sqlite:/var/lib/x.db"),
         ("STORE", "memory:", "store", "memory:"),
-        ("STORE", "datastore:project/space", "store", "datastore:project/space"),
-        ("TASKS", "cloudtasks:p/l/q", "tasks", "cloudtasks:p/l/q"),
+        ("STORE", "datastore:my-project/space", "store", "datastore:my-project/space"),
+        ("TASKS", WITH_ACCOUNT, "tasks", WITH_ACCOUNT),
         ("MAIL", "file:/tmp/mail", "mail", "file:/tmp/mail"),
         ("MAIL", "smtp://u:p@host:587", "mail", "smtp://u:p@host:587"),
         ("MAIL_FROM", "login@example.org", "mail_from", "login@example.org"),
@@ -217,3 +220,39 @@ def test_neither_repr_nor_what_providers_are_given_holds_a_secret() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().store = "memory:"  # type: ignore[misc]
+
+
+def test_the_parts_of_a_queue_are_read() -> None:
+    queue = read(TASKS=WITH_ACCOUNT).cloud_tasks
+
+    assert queue.path == "projects/my-project/locations/europe-west1/queues/mail"
+    assert queue.service_account == "tasks@my-project.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [QUEUE, "cloudtasks:", "cloudtasks:my-project/europe-west1", f"{WITH_ACCOUNT}&x=1", f"{QUEUE}?service_account="],
+)
+def test_outside_app_engine_a_queue_needs_whole_parts_and_a_service_account(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_TASKS"):
+        read(TASKS=value)
+
+
+def test_a_datastore_without_a_project_takes_that_of_the_deployment() -> None:
+    environ = {"AUTHFLOW_STORE": "datastore:/space", "GOOGLE_CLOUD_PROJECT": "my-project"}
+
+    assert from_environment(environ).datastore == ("my-project", "space")
+    with pytest.raises(ConfigurationError, match="GOOGLE_CLOUD_PROJECT"):
+        from_environment({"AUTHFLOW_STORE": "datastore:/space"})
+
+
+@pytest.mark.parametrize("value", ["datastore:Nobody", "datastore:my-project/a/b", "datastore:my-project/a b"])
+def test_what_is_no_project_or_namespace_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_STORE"):
+        read(STORE=value)
+
+
+@pytest.mark.parametrize("name", ["DATASTORE_EMULATOR_HOST", "CLOUD_TASKS_EMULATOR_HOST"])
+def test_an_emulator_elsewhere_is_refused_on_app_engine(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        from_environment({**APP_ENGINE, name: "db.example.org:8081"})
