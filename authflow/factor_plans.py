@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from authflow import audit, commits, parts, sessions
+from authflow import audit, commits, parts
 from authflow.changes import Change
 from authflow.engine import Engine
 from authflow.errors import ContractViolation, FlowInvalid, IllegalTransition
@@ -82,7 +82,7 @@ def enrolled(
     # The person has just proved the factor, so this session may go on to what wants one.
     proved = replace(session, proofs=(*session.proofs, outcome.proof))
     happened = _event(engine, "factor_enrolled", account.id, provider, visitor, flow.id)
-    change = _changed(engine, loaded, proved, account, writes, happened, codes)
+    change = parts.reissued(engine, loaded, proved, account, writes, happened, codes)
     return Change(change.writes, change.result, change.events)
 
 
@@ -98,7 +98,7 @@ def logged_in(
     """The factor that a pending login owed is there, and with it the login is complete."""
     moved = _completed(engine, flow, provider, loaded, outcome)
     account, writes, codes = _with_factor(engine, moved, provider, loaded, outcome)
-    writes.append(_account_write(loaded, account))
+    writes.append(parts.account_write(loaded, account))
     happened = _event(engine, "factor_enrolled", account.id, provider, visitor, flow.id)
     plan = commits.completed(
         engine, moved, provider, loaded, visitor, writes, with_static_key,
@@ -120,7 +120,7 @@ def removed(engine: Engine, provider: Provider, loaded: Loaded, session: Session
     ]
     writes += parts.notice_write(engine, account, "factor_removed", label=provider.label)
     happened = _event(engine, "factor_removed", account.id, provider, visitor)
-    return _changed(engine, loaded, session, account, writes, happened)
+    return parts.reissued(engine, loaded, session, account, writes, happened)
 
 
 def renewed(
@@ -131,7 +131,7 @@ def renewed(
     writes = [credential_write(engine, loaded, issued.credential)]
     writes += parts.notice_write(engine, account, "recovery_codes_renewed", label=provider.label)
     happened = _event(engine, "recovery_codes_renewed", account.id, provider, visitor)
-    return _changed(engine, loaded, session, account, writes, happened, issued.codes)
+    return parts.reissued(engine, loaded, session, account, writes, happened, issued.codes)
 
 
 # --- Parts of plans ---------------------------------------------------------------------------------------------------
@@ -201,35 +201,6 @@ def _with_factor(
 def _changed_account(engine: Engine, loaded: Loaded, factors: Sequence[str]) -> Account:
     account = _of(loaded)
     return replace(account, factors=tuple(factors), epoch=account.epoch + 1, changed_at=engine.services.clock())
-
-
-def _account_write(loaded: Loaded, account: Account) -> Write:
-    record = loaded.account_record
-    if record is None:
-        raise FlowInvalid("the subject is gone")
-    return Update(record.key, account.to_data(), record.version, record.expires_at)
-
-
-def _changed(
-    engine: Engine,
-    loaded: Loaded,
-    session: Session,
-    account: Account,
-    writes: list[Write],
-    happened: Event,
-    codes: tuple[str, ...] = (),
-) -> Change[Changed]:
-    place = loaded.session_record
-    if place is None:
-        raise FlowInvalid("no session")
-    issued = sessions.reissue(session, account, engine.services.clock())
-    everything = (
-        *writes,
-        _account_write(loaded, account),
-        Delete(place.key, place.version),
-        issued.write(engine.user.lifetimes),
-    )
-    return Change(everything, Changed(issued, account, codes), (happened,))
 
 
 def _shown_again(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Ask:

@@ -1,4 +1,4 @@
-"""Writes that more than one plan needs: the session with its flows, login information, messages and notices."""
+"""Writes that more than one plan needs: the session with its flows, login information, messages, a risen epoch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from authflow import sessions
+from authflow.changes import Change
 from authflow.errors import FlowInvalid
 from authflow.flow import Flow
 from authflow.loading import Loaded
-from authflow.model import Account, LoginInfo, Plain
+from authflow.model import Account, Event, LoginInfo, Plain, Session
 from authflow.provider import Ask, Provider, Redirect
 from authflow.records import login_info_key
+from authflow.results import Changed
 from authflow.sessions import Visitor
 from authflow.store.protocol import Delete, Insert, Update, Write
 
@@ -70,3 +72,39 @@ def notice_write(engine: Engine, account: Account, template: str, **values: str 
         return []
     payload: dict[str, Plain] = {"template": template, "account_id": account.id, **values}
     return [engine.services.tasks.write("send_notice", payload, engine.services.clock())]
+
+
+def account_write(loaded: Loaded, account: Account) -> Write:
+    """Return the guarded write of a changed account."""
+    record = loaded.account_record
+    if record is None:
+        raise FlowInvalid("the subject is gone")
+    return Update(record.key, account.to_data(), record.version, record.expires_at)
+
+
+def reissued(
+    engine: Engine,
+    loaded: Loaded,
+    session: Session,
+    account: Account,
+    writes: list[Write],
+    happened: Event,
+    codes: tuple[str, ...] = (),
+) -> Change[Changed]:
+    """Return the change of what protects an account: all that was issued before ends, the acting session is made anew.
+
+    Args:
+        account: As it is to be, its epoch raised.
+        writes: What else belongs to the change.
+    """
+    place = loaded.session_record
+    if place is None:
+        raise FlowInvalid("no session")
+    issued = sessions.reissue(session, account, engine.services.clock())
+    everything = (
+        *writes,
+        account_write(loaded, account),
+        Delete(place.key, place.version),
+        issued.write(engine.user.lifetimes),
+    )
+    return Change(everything, Changed(issued, account, codes), (happened,))
