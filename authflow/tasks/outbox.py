@@ -1,7 +1,8 @@
 """Tasks as records of the outbox: what each step of a task's life writes. Nothing here waits or stores.
 
 One question finds all work: whose `due_at` is past? A claim moves `due_at` to the end of its lease, so what a dead
-worker held is found again by the same question.
+worker held is found again by the same question. A queue that delivers tasks one by one asks another: does somebody work
+on it right now? For that a claim leaves its mark (`is_leased`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from authflow.tokens import new_id
 KIND = "outbox"
 DUE = "due_at"
 """The indexed field by which work is found."""
+
+LEASED = "leased"
+
+RESERVED = frozenset({"sweep"})
+"""Paths below `/_tasks/` that are no task's."""
 
 MAX_ATTEMPTS = 20
 """Tries of one task, about half a day of them."""
@@ -47,10 +53,12 @@ def written(name: str, payload: Mapping[str, Plain], now: datetime, delay: timed
         delay: How long it waits at least.
 
     Raises:
-        ContractViolation: The name is none, or the payload may hold a secret.
+        ContractViolation: The name is none or reserved, or the payload may hold a secret.
     """
     if not _TASK_NAME.fullmatch(name):
         raise ContractViolation("the name of a task is a lower-case word")
+    if name in RESERVED:
+        raise ContractViolation(f"no task is named {name!r}")
     check_payload(payload)
     data: dict[str, Plain] = {
         "task": name,
@@ -113,7 +121,13 @@ def claimed(record: Record, now: datetime, lease: timedelta) -> Update:
     The try is counted here and not at its end, so that a task which kills its worker is given up some day too. The
     count also makes every claim of a task differ from every other.
     """
-    return _changed(record, due_at=now + lease, attempts=read(record).attempts + 1)
+    return _changed(record, due_at=now + lease, attempts=read(record).attempts + 1, leased=True)
+
+
+def is_leased(record: Record, now: datetime) -> bool:
+    """Whether somebody works on a task: one that merely waits for its time may be carried out early."""
+    due_at = record.data.get(DUE)
+    return record.data.get(LEASED) is True and isinstance(due_at, int) and due_at > from_instant(now)
 
 
 def postponed(record: Record, now: datetime, attempts: int) -> Update:
@@ -123,7 +137,7 @@ def postponed(record: Record, now: datetime, attempts: int) -> Update:
         record: As its claim left it.
         attempts: How often it has been tried, this time included. The wait doubles with each.
     """
-    return _changed(record, due_at=now + wait_after(attempts), attempts=attempts)
+    return _changed(record, due_at=now + wait_after(attempts), attempts=attempts, leased=False)
 
 
 def done(record: Record) -> Delete:
@@ -146,6 +160,6 @@ def last_try_reason(attempts: int, created_at: datetime, now: datetime) -> str |
     return None
 
 
-def _changed(record: Record, *, due_at: datetime, attempts: int) -> Update:
-    data = {**record.data, DUE: from_instant(due_at), "attempts": attempts}
+def _changed(record: Record, *, due_at: datetime, attempts: int, leased: bool) -> Update:
+    data = {**record.data, DUE: from_instant(due_at), "attempts": attempts, LEASED: leased}
     return Update(record.key, data, record.version, record.expires_at)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from authflow.errors import AuthflowError
 from authflow.model import Plain
@@ -64,3 +65,43 @@ class TaskQueue(Protocol):
 
     async def run_due(self, handlers: Mapping[str, Handler], *, limit: int = 100) -> int:
         """Carry out what is due now; return how many tasks were done. For `authflow tasks run` and cron."""
+
+
+class Delivery(StrEnum):
+    """What came of one delivery of a task by a queue outside."""
+
+    DONE = "done"
+    GIVEN_UP = "given_up"
+    """It can never succeed, or has failed too often; an event tells of it."""
+    GONE = "gone"
+    """There is no such task: an earlier delivery, or the sweep, has seen to it."""
+    MISNAMED = "misnamed"
+    """The task of this id has another name. Nothing was done."""
+    FAILED = "failed"
+    """It failed this time."""
+    BUSY = "busy"
+    """Another delivery, or the sweep, is at it."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another delivery of the same call is of no use."""
+        return self not in (Delivery.FAILED, Delivery.BUSY)
+
+
+@runtime_checkable
+class DeliveredQueue(TaskQueue, Protocol):
+    """A queue outside that calls us with each task, and may fail to."""
+
+    async def deliver(self, handlers: Mapping[str, Handler], name: str, task_id: str) -> Delivery:
+        """Carry out the task of a call whose origin is proved.
+
+        Raises:
+            StoreUnavailable: Nobody knows; the call is to be repeated.
+        """
+
+    async def sweep(self, handlers: Mapping[str, Handler]) -> int:
+        """Carry out what should have been delivered a while ago, for a bounded time; return how many tasks were done.
+
+        Raises:
+            StoreUnavailable: The outbox could not be read.
+        """

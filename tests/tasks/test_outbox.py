@@ -112,7 +112,7 @@ def test_a_claim_moves_the_task_to_the_end_of_its_lease_and_counts_the_try() -> 
 
     assert claim.key == record.key
     assert claim.version == record.version
-    assert claim.data == {**record.data, "due_at": from_instant(NOW + LEASE), "attempts": 1}
+    assert claim.data == {**record.data, "due_at": from_instant(NOW + LEASE), "attempts": 1, "leased": True}
 
 
 def test_a_claim_leaves_the_record_that_was_read_as_it_was() -> None:
@@ -130,7 +130,8 @@ def test_a_postponed_task_waits_by_its_tries_and_is_guarded() -> None:
     update = outbox.postponed(record, NOW, 3)
 
     assert update.version == record.version
-    assert update.data == {**record.data, "due_at": from_instant(NOW + timedelta(seconds=20)), "attempts": 3}
+    due_at = from_instant(NOW + timedelta(seconds=20))
+    assert update.data == {**record.data, "due_at": due_at, "attempts": 3, "leased": False}
 
 
 @pytest.mark.parametrize(
