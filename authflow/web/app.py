@@ -23,6 +23,7 @@ from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
 from authflow.web.exchange import SECRET_NAMES, Exchange
 from authflow.web.headers import Kind, SecurityHeaders
 from authflow.web.routes import Assurance, Route, table
+from authflow.web.tasks import PREFIX, endpoint
 from authflow.web.views import Form, SessionChange, View
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Edge:
             html.STYLESHEET: self._stylesheet,
         }
         self._css: bytes | None = None
+        self.tasks = endpoint(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -94,6 +96,10 @@ class Edge:
         found, key = self._paths.get(path), ""
         if found is None and (plain := self._plain.get(path)) is not None:
             await self._send(send, scope, plain() if scope["method"] in ("GET", "HEAD") else _not_allowed())
+            return
+        if found is None and self.tasks is not None and path.startswith(PREFIX):
+            if (called := await self.tasks.answer(scope, receive, path)) is not None:
+                await self._send(send, scope, called)
             return
         if found is None:
             parent, _, key = path.rpartition("/")
