@@ -18,6 +18,7 @@ from authflow.store.instrumented import InstrumentedStore
 from authflow.store.memory import MemoryStore
 from authflow.store.protocol import MAX_WRITES, Delete, Insert, Key, Plain, Put, Record, Store, Update, Write
 from authflow.store.sqlite import SqliteStore
+from tests.store.emulators import BACKENDS, Emulators
 
 OpenStore: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Store]]
 
@@ -44,9 +45,14 @@ ADAPTERS: dict[str, OpenStore] = {
 }
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(params=[*ADAPTERS, *(pytest.param(backend, marks=pytest.mark.emulator) for backend in BACKENDS)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with ADAPTERS[request.param](tmp_path) as store:
+    if request.param in BACKENDS:
+        emulators: Emulators = request.getfixturevalue("emulators")
+        adapter = opened(emulators.store(request.param))
+    else:
+        adapter = ADAPTERS[request.param](tmp_path)
+    async with adapter as store:
         yield store
 
 
