@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authflow.errors import ContractViolation, FetchFailed
-from authflow.flow import Flow
+from authflow.flow import Flow, FlowKind
 from authflow.hashing_pool import Slot
+from authflow.id_tokens import read_client_token
 from authflow.model import Account, Factor, Plain, Proof
 from authflow.password_rules import check_new_password
 from authflow.passwords import PasswordHasher, Verification
@@ -43,7 +44,7 @@ class SlotHashing:
 class NoFetching:
     """Stands in where no remote party is configured."""
 
-    async def get_json(self, url: str) -> Mapping[str, Plain]:
+    async def get_json(self, url: str, *, fresh: bool = False) -> Mapping[str, Plain]:
         raise FetchFailed("no fetcher is configured")
 
     async def post_form(self, url: str, values: Mapping[str, str]) -> Mapping[str, Plain]:
@@ -98,8 +99,17 @@ class Context:
     def random_bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)
 
+    async def id_token(
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+    ) -> Mapping[str, Plain]:
+        return await read_client_token(
+            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now
+        )
+
     def callback_url(self) -> str:
-        return f"{self.base_url}/user/{self.provider.path}/{self.provider.action}"
+        # Whoever links an identity comes back to the page that links, not to the login.
+        action = "add" if self.flow.kind is FlowKind.SETTINGS else self.provider.action
+        return f"{self.base_url}/user/{self.provider.path}/{action}"
 
 
 def derived_code(keyring: Keyring, flow_id: str, step: int, provider: str, subject: str, digits: int) -> str:

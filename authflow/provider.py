@@ -16,8 +16,17 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
+from authflow.errors import RequestError
 from authflow.fields import Field, FieldError
 from authflow.model import Account, Credential, Factor, Plain, Proof
+
+
+class IdTokenRefused(RequestError):
+    """An ID token does not say what it must. `code` tells in what, `sentence` only that it was not accepted."""
+
+    code = "id_token_refused"
+    sentence = "The other side's confirmation was not accepted. Please start again."
+
 
 # --- What a provider is given -----------------------------------------------------------------------------------------
 
@@ -69,9 +78,22 @@ class Hashing(Protocol):
 class Fetching(Protocol):
     """Requests to remote parties: bounded in time and size, counted, never on the provider's own account."""
 
-    async def get_json(self, url: str) -> Mapping[str, Plain]: ...
+    async def get_json(self, url: str, *, fresh: bool = False) -> Mapping[str, Plain]:
+        """Return the JSON object at an address, from what is kept as long as its headers allow.
 
-    async def post_form(self, url: str, values: Mapping[str, str]) -> Mapping[str, Plain]: ...
+        Args:
+            fresh: Something newer is said to be there: ask again, though at most once a minute for an address.
+
+        Raises:
+            FetchFailed: Nothing usable is kept and none came.
+        """
+
+    async def post_form(self, url: str, values: Mapping[str, str]) -> Mapping[str, Plain]:
+        """Send a form and return the JSON object that is answered; never kept.
+
+        Raises:
+            FetchFailed: None came.
+        """
 
 
 class ProviderContext(Protocol):
@@ -120,6 +142,24 @@ class ProviderContext(Protocol):
 
     def random_bytes(self, count: int) -> bytes:
         """Return bytes from the system's secure generator."""
+
+    async def id_token(
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+    ) -> Mapping[str, Plain]:
+        """Read an ID token that a remote party made for a client (OpenID Connect Core 1.0, section 3.1.3.7).
+
+        Signature, issuer, audience, times and the form of the subject are checked. Its `nonce`, `hd` and
+        `email_verified` are the provider's to judge.
+
+        Args:
+            certs_url: Where the issuer publishes its certificates, a JSON object of key id to PEM.
+            issuers: The accepted values of `iss`.
+            audience: The client's id.
+
+        Raises:
+            IdTokenRefused: It is not what it should be.
+            FetchFailed: The issuer's certificates cannot be had.
+        """
 
     def callback_url(self) -> str:
         """Return the absolute address of this provider's answer path, for a remote party to come back to."""

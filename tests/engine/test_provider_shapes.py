@@ -121,7 +121,7 @@ class RemoteServer:
     def __init__(self) -> None:
         self.claims: Mapping = {}
 
-    async def get_json(self, url):
+    async def get_json(self, url, *, fresh=False):
         raise AssertionError("not asked for")
 
     async def post_form(self, url, values):

@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -69,6 +70,12 @@ class SigningKey:
         return f"{text}.{base64url(self.signature(text.encode()))}"
 
 
+@lru_cache(maxsize=1)
+def _first_key() -> SigningKey:
+    """Return the key that every issuer of a process begins with: making one takes longer than most tests."""
+    return SigningKey("key-1")
+
+
 class GoogleIssuer:
     """Serves its certificates while the block lasts.
 
@@ -88,7 +95,7 @@ class GoogleIssuer:
         self.hits = 0
         self.outage = ""
         self.headers: dict[str, str] | None = None
-        self.key = SigningKey("key-1")
+        self.key = _first_key()
         self.certs = {self.key.kid: self.key.pem}
         self._rotations = 1
         self._going_home = threading.Event()

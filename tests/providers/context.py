@@ -2,13 +2,14 @@
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
 from authflow.errors import ContractViolation
-from authflow.model import Account, Factor, Proof
+from authflow.id_tokens import read_client_token
+from authflow.model import Account, Factor, Plain, Proof
 from authflow.provider import Fetching, Hashing, Provider
 
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -53,6 +54,13 @@ class Context:
 
     def random_bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)
+
+    async def id_token(
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+    ) -> Mapping[str, Plain]:
+        return await read_client_token(
+            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now
+        )
 
     def callback_url(self) -> str:
         return "https://login.example.org/user/f2_timebasedotp/otp"
