@@ -177,18 +177,30 @@ def secret_keys(settings: Settings) -> tuple[str, ...]:
     """Return the master keys; beside a SQLite file they are made at the first start.
 
     Raises:
-        ConfigurationError: None are set where they must be, or the file of keys is readable by others.
+        ConfigurationError: None are set where they must be, Secret Manager does not give them, or the file of keys is
+            readable by others.
     """
     if settings.secret_keys:
-        if any(key.startswith("secretmanager:") for key in settings.secret_keys):
-            raise ConfigurationError("AUTHFLOW_SECRET_KEYS: secretmanager: is not part of this release")
-        return settings.secret_keys
+        return tuple(key for given in settings.secret_keys for key in _keys_named(given, settings))
     scheme, _, path = settings.store.partition(":")
     if scheme == "memory":
         return (secrets.token_urlsafe(48),)
     if scheme != "sqlite":
         raise ConfigurationError("AUTHFLOW_SECRET_KEYS must be set for this store")
     return _keys_beside(Path(path))
+
+
+def _keys_named(given: str, settings: Settings) -> tuple[str, ...]:
+    """Return a key that was given, or those that lie in the secret whose name was given: one a line, or by commas."""
+    if not given.startswith("secretmanager:"):
+        return (given,)
+    from authflow import secret_manager
+
+    text = secret_manager.read(given, "AUTHFLOW_SECRET_KEYS", project=settings.google_cloud_project)
+    keys = tuple(key for line in text.splitlines() for part in line.split(",") if (key := part.strip()))
+    if not keys:
+        raise ConfigurationError("AUTHFLOW_SECRET_KEYS: the secret that it names holds no key")
+    return keys
 
 
 def _keys_beside(database: Path) -> tuple[str, ...]:
