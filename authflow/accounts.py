@@ -26,7 +26,7 @@ from authflow.flow import Flow, FlowKind
 from authflow.hashing_pool import Slot
 from authflow.model import Account, Credential, Event, Session
 from authflow.provider import Outcome, Rejected, Submission, Verified
-from authflow.records import account_key, credential_key, name_key, newest_attempt_key, session_key
+from authflow.records import account_key, credential_key, lookup_keys, name_key, newest_attempt_key, session_key
 from authflow.recovery import Recovery
 from authflow.registration import Registration
 from authflow.sessions import Current, IssuedSession, Visitor
@@ -206,12 +206,17 @@ class Accounts(Registration, Recovery):
         own = self.engine.loader.account_keys(account_id)
 
         async def prepare() -> Change[Account]:
-            records = await self.engine.services.store.get(own)
+            store = self.engine.services.store
+            records = await store.get(own)
             account = account_in(records, account_id)
             if account is None:
                 raise NotFound("no such account")
+            # Also those of providers that are declared no more; and what finds the account by them.
+            credentials = (await store.find("credential", "account_id", equals=account_id, limit=100)).records
+            found_by = {key for record in credentials for key in lookup_keys(record.data)}
+            gone = {*own, *found_by, *(record.key for record in credentials)} - {account_key(account_id)}
             # The name is the account's alone as long as the account is: its record needs no guard of its own.
-            writes: list[Write] = [Delete(key) for key in own if key != account_key(account_id)]
+            writes: list[Write] = [Delete(key) for key in sorted(gone)]
             writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
             writes.append(Delete(name_key(account.canonical_name)))
             writes.append(Delete(newest_attempt_key(account_id)))

@@ -15,7 +15,9 @@ from authflow.administration import Administration
 from authflow.engine import Engine
 from authflow.enrolment import Enrolment
 from authflow.errors import ConfigurationError
+from authflow.fetching import HttpFetching
 from authflow.hashing_pool import HashingPool, threads_for
+from authflow.identities import Identities
 from authflow.mail import MailTransport, transport_from_url
 from authflow.notices import handlers
 from authflow.passwords import PasswordHasher
@@ -43,10 +45,12 @@ class Application:
     engine: Engine
     accounts: Accounts
     enrolment: Enrolment
+    identities: Identities
     administration: Administration
     renderer: Renderer
     transport: MailTransport
     handlers: Mapping[str, Handler]
+    fetcher: HttpFetching
 
     async def open(self, *, with_worker: bool = True) -> None:
         """Open the store and, in a server, begin to carry out deferred tasks."""
@@ -58,6 +62,7 @@ class Application:
         """Finish what is running and let go of everything."""
         await self.services.tasks.stop()
         await self.engine.settle()
+        await self.fetcher.close()
         await self.services.store.close()
         self.services.pool.close()
 
@@ -85,6 +90,7 @@ def build(
     """
     keyring = Keyring(secret_keys(settings))
     seam = Seam(observers)
+    fetcher = HttpFetching(seam, clock)
     instrumented = InstrumentedStore(store or make_store(settings), seam)
     pool = HashingPool(threads_for(settings.workers))
     renderer = make_renderer(settings)
@@ -97,7 +103,7 @@ def build(
         hasher=PasswordHasher(pool, settings.bcrypt_rounds),
         seam=seam,
         clock=clock,
-        **({"fetching": fetching} if fetching is not None else {}),
+        fetching=fetching or fetcher,
     )
     engine = Engine(user or make_user(settings), services)
     sending = transport or make_transport(settings)
@@ -107,10 +113,12 @@ def build(
         engine=engine,
         accounts=Accounts(engine),
         enrolment=Enrolment(engine),
+        identities=Identities(engine),
         administration=Administration(engine),
         renderer=renderer,
         transport=sending,
         handlers=handlers(engine, renderer, sending),
+        fetcher=fetcher,
     )
 
 
@@ -144,7 +152,10 @@ def make_store(settings: Settings) -> Store:
         from authflow.store.sqlite import SqliteStore
 
         return SqliteStore(rest)
-    raise ConfigurationError("AUTHFLOW_STORE: the Datastore adapter is not part of this release")
+    from authflow.store.datastore import DatastoreStore
+
+    project, namespace = settings.datastore
+    return DatastoreStore(project, namespace, emulator_host=settings.datastore_emulator)
 
 
 def make_queue(settings: Settings, store: Store, clock: Callable[[], datetime], seam: Seam) -> TaskQueue:
@@ -153,7 +164,17 @@ def make_queue(settings: Settings, store: Store, clock: Callable[[], datetime], 
         from authflow.tasks.local import LocalQueue
 
         return LocalQueue(store, clock=clock, seam=seam)
-    raise ConfigurationError("AUTHFLOW_TASKS: the Cloud Tasks adapter is not part of this release")
+    from authflow.tasks.cloud_tasks import CloudTasksQueue
+
+    return CloudTasksQueue(
+        store,
+        settings.cloud_tasks,
+        base_url=settings.base_url,
+        service=settings.app_engine_service,
+        clock=clock,
+        seam=seam,
+        emulator_host=settings.tasks_emulator,
+    )
 
 
 def make_transport(settings: Settings) -> MailTransport:

@@ -7,10 +7,12 @@ that, the right guess among many parallel ones outruns the count.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from authflow import audit, parts, sessions
 from authflow.errors import AuthflowError, ContractViolation, FlowInvalid, IllegalTransition, NoMethodLeft
+from authflow.federation import synced
 from authflow.flow import (
     Flow,
     FlowCancelled,
@@ -25,7 +27,7 @@ from authflow.flow import (
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event
 from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, SecondFactorProvider, Verified
-from authflow.records import credential_key, spent_key
+from authflow.records import credential_key, spent_evidence_key, spent_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
 from authflow.store.protocol import Delete, Insert, Update, Write
@@ -74,7 +76,9 @@ def rejected_first(
     if charge is Charge.NOTHING:
         return Plan((), result)
     now = engine.services.clock()
-    writes: list[Write] = [bucket.failed(now) for bucket in loaded.buckets]
+    # What is charged to the flow names no account: only the client's count rises.
+    buckets = [bucket for bucket in loaded.buckets if charge is Charge.ACCOUNT or not bucket.is_exact]
+    writes: list[Write] = [bucket.failed(now) for bucket in buckets]
     writes += _credential_writes(engine, provider, loaded, outcome.credential if outcome else None)
     happened = audit.event(
         "login_refused",
@@ -141,9 +145,15 @@ def verified(
         raise ContractViolation(f"{provider.name}: {error}") from error
     writes: list[Write] = [write for bucket in loaded.buckets for write in bucket.succeeded(now)]
     writes += _credential_writes(engine, provider, loaded, outcome.credential)
+    account = synced(engine, provider, loaded, outcome.credential)
+    if account is not None:
+        writes.append(parts.account_write(loaded, account))
+        loaded = replace(loaded, account=account)
     if is_first:
         # The same travelling flow cannot be started twice, in this browser or in a copy of it.
         writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))
+    if outcome.single_use:
+        writes.append(Insert(spent_evidence_key(provider.name, outcome.single_use), {}, now + timedelta(days=1)))
     writes += _use_notice(engine, provider, loaded, outcome.credential)
     if moved.state is FlowState.COMPLETED:
         return completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)

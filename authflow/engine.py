@@ -27,6 +27,7 @@ from authflow.flow import (
 from authflow.hashing_pool import Slot
 from authflow.loading import Loader
 from authflow.model import Account
+from authflow.newcomers import Newcomers
 from authflow.policy import remaining_steps
 from authflow.provider import (
     Ask,
@@ -72,7 +73,8 @@ class Engine:
         )
         self.admission = Admission()
         self.waiting = WaitingFlows(self)
-        self._submissions = Submissions(self)
+        self.submissions = Submissions(self)
+        self.newcomers = Newcomers(self)
         user.engine = self
 
     # --- Starting and finding flows -----------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ class Engine:
             RequestError: The submission cannot be judged; nothing was changed.
             Unavailable: A fault; nothing was changed.
         """
-        judge = self._submissions.first if isinstance(provider, PrimaryProvider) else self._submissions.later
+        judge = self.submissions.first if isinstance(provider, PrimaryProvider) else self.submissions.later
         return await judge(provider, values, visitor, flow_reference, by_get, with_static_key)
 
     async def log_out(self, current: Current, *, client: str = "") -> IssuedSession | None:
@@ -218,8 +220,8 @@ class Engine:
 
     def afterwards(self, work: Coroutine[None, None, None]) -> None:
         """Let work go on after the answer has gone out; `settle` waits for it."""
-        self._submissions.afterwards(work)
+        self.submissions.afterwards(work)
 
     async def settle(self) -> None:
         """Wait for work that goes on after an answer, such as renewed hashes. For shutting down and for tests."""
-        await self._submissions.settle()
+        await self.submissions.settle()

@@ -131,6 +131,14 @@ class AlreadyEnrolled(RequestError):
     sentence = "This is set up already. Remove it first to set it up anew."
 
 
+class LastMethod(RequestError):
+    """Without it nothing would be left to log in by."""
+
+    code = "last_method"
+    status = 409
+    sentence = "Nothing would be left to log in by. Choose a password first."
+
+
 class VersionConflict(RequestError):
     """The entry was edited by somebody else since it was read."""
 

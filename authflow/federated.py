@@ -36,6 +36,8 @@ class Assertion:
             account, so one that merely stands in a token is not enough.
         shown_as: What the person knows the identity by, such as an address. It proves nothing.
         profile: Further values by the names of `User.profile_fields`; what is not declared there is dropped.
+        single_use: What tells this evidence from any other, where no nonce of ours binds it to the flow: it then proves
+            something once. Empty where the flow's own single start is enough.
     """
 
     issuer: str
@@ -43,6 +45,7 @@ class Assertion:
     address: str = ""
     shown_as: str = ""
     profile: Mapping[str, Plain] = field(default_factory=dict, repr=False)
+    single_use: str = field(default="", repr=False)
 
     def to_credential(self, account: Account, provider: str, context: ProviderContext) -> Credential:
         """Return what is kept of it with the account it is linked to."""
@@ -92,7 +95,7 @@ class FederatedProvider(PrimaryProvider):
         data = found.to_data()
         has_changed = data != credential.data
         changed = replace(credential, data=data, changed_at=context.now) if has_changed else None
-        return Verified(context.prove(self), changed)
+        return Verified(context.prove(self), changed, single_use=found.single_use)
 
 
 def _is_of(credential: Credential, found: Assertion) -> bool:

@@ -15,6 +15,12 @@ SENTENCES: Mapping[str, str] = {
     " this site.",
     "no_method_left": "No way to log in is available for this account. Please contact the people who run this site.",
     "too_many_rejections": "Too many attempts. Please start again.",
+    "identity_unknown": "This account is not connected to an account here. If you have one here, log in to it another"
+    " way first; then connect the two on your account's page.",
+    "identity_address_taken": "There is an account with your address already. Log in to it another way first; then"
+    " connect the two on your account's page.",
+    "identity_taken": "This one is connected to another account here already. Choose another one, or disconnect it"
+    " there first.",
     "ticket_invalid": "This link or code is not valid any more. Please ask for a new one.",
     "name_taken": "This name is taken.",
     "name_malformed": "Please enter a valid e-mail address.",

@@ -250,11 +250,14 @@ class Verified:
         proof: From `ProviderContext.prove`.
         credential: The credential as it must now be stored (a counter spent, a drift moved), or None if unchanged.
         needs_rehash: The provider wants to store it anew after the answer is settled (see `Rehashes`).
+        single_use: Names evidence that is not bound to this flow and may prove something only once, such as a token
+            that was made elsewhere. It is spent in the same commit, for a day.
     """
 
     proof: Proof
     credential: Credential | None = None
     needs_rehash: bool = False
+    single_use: str = field(default="", repr=False)
 
 
 class Charge(StrEnum):
@@ -316,6 +319,7 @@ class Provider:
         path: Path segment. ViUR: the lower-cased class name behind `auth_` or `f2_`.
         action: Last path segment its answers are posted to. ViUR: `ACTION_NAME`.
         uses_hashing: Whether `answer` hashes, so that a place in the pool must be free first.
+        is_for_tools: Whether `getAuthMethods` names it to programs; not where they could not answer what it asks.
         messages: Further reason codes and their sentences.
     """
 
@@ -326,6 +330,7 @@ class Provider:
     path: ClassVar[str] = ""
     action: ClassVar[str] = ""
     uses_hashing: ClassVar[bool] = False
+    is_for_tools: bool = True
     messages: ClassVar[Mapping[str, str]] = {}
 
     def configure(self, environment: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from authflow.flow import Flow
 from authflow.model import Credential, Plain, from_instant, to_instant
 from authflow.store.protocol import Data, Key
-from authflow.tokens import Keyring
+from authflow.tokens import Keyring, digest
 
 
 def account_key(account_id: str) -> Key:
@@ -62,6 +62,23 @@ def newest_attempt_key(account_id: str) -> Key:
 def spent_key(flow_id: str) -> Key:
     """The mark that a flow has been started; inserted once."""
     return Key("spent", flow_id)
+
+
+def spent_evidence_key(provider: str, evidence: str) -> Key:
+    """The mark that a piece of evidence has proved what it proves once."""
+    return Key("spent", f"{provider}.{digest(evidence)}")
+
+
+def lookup_keys(credential: Data | Mapping[str, Any]) -> tuple[Key, ...]:
+    """Return the records that find an account by this credential, and go when it goes.
+
+    Args:
+        credential: The data of a credential's record.
+    """
+    kept = credential["data"]
+    if isinstance(kept, Mapping) and isinstance(kept.get("issuer"), str) and isinstance(kept.get("subject"), str):
+        return (identity_key(str(kept["issuer"]), str(kept["subject"])),)
+    return ()
 
 
 class Vault:

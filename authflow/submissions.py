@@ -24,7 +24,8 @@ from authflow.errors import (
     StoreConflict,
     StoreUnavailable,
 )
-from authflow.flow import Flow, FlowState, NotesTaken, ProviderChosen, StepKind, advance
+from authflow.federated import FederatedProvider
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind, advance
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
@@ -40,7 +41,7 @@ from authflow.provider import (
     Submission,
     Verified,
 )
-from authflow.records import spent_key
+from authflow.records import spent_evidence_key, spent_key
 from authflow.results import Away, LoggedIn, Result
 from authflow.sessions import Visitor
 from authflow.store.protocol import Key, Update
@@ -70,34 +71,40 @@ class Submissions:
         with_static_key: bool,
     ) -> Result:
         flow = self._engine.travelling(reference, visitor)
-        if not flow.accepts(provider.name):
+        if flow.kind not in SESSION_KINDS or not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
         _demand_return(flow, provider, by_get=by_get)
         with self._place(provider) as slot:
-            submission, who = await self._identify(flow, provider, values, by_get)
+            submission, who = await self.identify(flow, provider, values, by_get)
             loaded, keys = await self._engine.loader.first(
                 provider, who, flow.subject, visitor, self._engine.services.clock()
             )
             with self._engine.admission.enter(*loaded.buckets, now=self._engine.services.clock()):
+                is_stranger = loaded.account is None and flow.kind is FlowKind.LOGIN
+                if is_stranger and isinstance(provider, FederatedProvider) and isinstance(who, Subject):
+                    return await self._engine.newcomers.arrive(
+                        flow, provider, submission, who, loaded, visitor, with_static_key=with_static_key
+                    )
                 outcome = await self._judge(flow, provider, submission, loaded, slot)
                 for attempt in range(MAX_TRIES):
                     plan = self._plan_first(flow, provider, loaded, outcome, visitor, with_static_key)
                     try:
                         await self._engine.commit(plan)
                     except StoreConflict:
-                        before, loaded = loaded, await self._reread(flow, loaded, keys, visitor, attempt)
+                        before = loaded
+                        loaded = await self._reread(flow, outcome, provider, loaded, keys, visitor, attempt)
                         if self._has_moved(provider, before, loaded):
                             outcome = await self._judge(flow, provider, submission, loaded, slot)
                         continue
                     return await self._told(plan, provider, submission, loaded)
         raise StoreUnavailable("conflicts did not end")
 
-    async def _identify(
+    async def identify(
         self, flow: Flow, provider: Provider, values: Mapping[str, str], by_get: bool
     ) -> tuple[Submission, Identification]:
         submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
         context = self._engine.context(flow, provider, submission=submission)
-        who = await self._guarded(provider, provider.identify(submission, context))
+        who = await self.guarded(provider, provider.identify(submission, context))
         match who:
             case Identifier(name):
                 who = Identifier(canonical_name(name))
@@ -155,9 +162,9 @@ class Submissions:
     ) -> Outcome:
         context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
         answering = provider.answer(loaded.credentials.get(provider.name), submission, context)
-        return await self._guarded(provider, answering)
+        return await self.guarded(provider, answering)
 
-    async def _guarded(self, provider: Provider, work: Awaitable[T]) -> T:
+    async def guarded(self, provider: Provider, work: Awaitable[T]) -> T:
         try:
             return await work
         except AuthflowError:
@@ -211,12 +218,23 @@ class Submissions:
         same_account = (before.account and before.account.id) == (now.account and now.account.id)
         return not same_account or (old.version if old else None) != (new.version if new else None)
 
-    async def _reread(self, flow: Flow, loaded: Loaded, keys: Sequence[Key], visitor: Visitor, attempt: int) -> Loaded:
+    async def _reread(
+        self,
+        flow: Flow,
+        outcome: Outcome,
+        provider: Provider,
+        loaded: Loaded,
+        keys: Sequence[Key],
+        visitor: Visitor,
+        attempt: int,
+    ) -> Loaded:
         await back_off(attempt)
-        spent = spent_key(flow.id)
-        fresh = await self._engine.loader.again(loaded, (*keys, spent), visitor)
-        if fresh.record(spent) is not None:
-            raise FlowInvalid("this flow has been started already")
+        spent = [spent_key(flow.id)]
+        if isinstance(outcome, Verified) and outcome.single_use:
+            spent.append(spent_evidence_key(provider.name, outcome.single_use))
+        fresh = await self._engine.loader.again(loaded, (*keys, *spent), visitor)
+        if any(fresh.record(mark) is not None for mark in spent):
+            raise FlowInvalid("this flow, or what proves its step, has been used already")
         now = self._engine.services.clock()
         for bucket in fresh.buckets:
             bucket.demand(now)

@@ -101,6 +101,7 @@ class User:
         return [
             (providers[primary].method_name, providers[second].method_name if second else None)
             for primary, second in self.registry.rules.pairs
+            if providers[primary].is_for_tools
         ]
 
     def second_factor_provider_by_class(self, cls: type[Provider]) -> Provider:

@@ -134,6 +134,17 @@ FACTORS = [
     ),
     SimpleNamespace(name="key", label="Security key", is_enrolled=False, add_href="/add", remove_href="", detail=""),
 ]
+IDENTITIES = [
+    {
+        "label": "Google account",
+        "is_linked": True,
+        "shown_as": "ada@gmail.com",
+        "add_href": "/user/auth_googleaccount/add",
+        "remove_href": "/user/auth_googleaccount/remove",
+    },
+    {"label": "Somewhere", "is_linked": False, "shown_as": "", "add_href": "/user/auth_x/add", "remove_href": ""},
+    {"label": "Only way", "is_linked": True, "shown_as": "", "add_href": "/user/auth_y/add", "remove_href": ""},
+]
 PROFILE_LINKS = {
     "change_password": "/user/auth_userpassword/change",
     "edit": "/user/edit/self",
@@ -190,6 +201,14 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
         {"stage": "confirm", "form": form("/add", asked(CODE)), "params": {"qr": EMPTY_PNG}},
     ),
     "factor_remove.html": ({"label": "Authenticator app", **BUTTON},),
+    "identity_link.html": (
+        {"label": "Google account", "form": form("/user/auth_elsewhere/add", asked(TOKEN))},
+        {"label": "Google account", **BUTTON},
+    ),
+    "identity_remove.html": (
+        {"label": "Google account", **BUTTON},
+        {"label": "G", "shown_as": "ada@gmail.com", **BUTTON},
+    ),
     "recovery_codes/show.html": ({"codes": [f"k7fq-{n}m3x-p9td" for n in range(10)], "next_url": "/user/view/self"},),
     "recovery_codes/renew.html": ({"remaining": 1, **BUTTON}, {"remaining": 7, **BUTTON}),
     "user_password/recover.html": (
@@ -213,10 +232,17 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
         {
             "rows": [("E-mail address", "ada@example.org"), ("First name", "Ada"), ("Status", "active")],
             "factors": FACTORS,
+            "identities": IDENTITIES,
             "links": PROFILE_LINKS,
             "last_login": "21 November 2025, 14:03",
         },
         {"rows": [("Name", "ada")], "factors": FACTORS, "links": PROFILE_LINKS | {"recovery_codes": None}},
+        {
+            "rows": [("Name", "ada")],
+            "factors": [],
+            "identities": IDENTITIES,
+            "links": {"choose_password": "/user/pwrecover"},
+        },
     ),
     "edit.html": ({"form": form("/user/edit/self", *DETAILS)},),
     "logout.html": ({"form": form("/user/logout")},),
@@ -231,6 +257,8 @@ MAILS: Mapping[str, Context] = {
     "password_changed": {"name": "ada@example.org", "at": "21 November 2025, 14:03 UTC"},
     "factor_added": {"label": "Authenticator app"},
     "factor_removed": {"label": "Authenticator app"},
+    "identity_linked": {"label": "Google account"},
+    "identity_unlinked": {"label": "Google account"},
     "recovery_codes_renewed": {},
     "recovery_code_used": {"remaining": 1},
     "account_activated": {"login_link": LINK},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from authflow.assembly import Application
 from authflow.errors import AuthflowError, BadInput, MethodNotAllowed, NotFound, SkeyInvalid, Unavailable
-from authflow.web import entries, factors, html, login, recovery, registration, service
+from authflow.web import entries, factors, html, identities, login, recovery, registration, service
 from authflow.web import json as json_renderer
 from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
@@ -63,6 +63,7 @@ class Edge:
             *recovery.routes(password),
             *entries.routes(),
             *factors.routes(app.engine.registry.second_factors),
+            *identities.routes(providers),
             *service.routes(),
         ]
         self.routes = table(declared)

@@ -6,7 +6,9 @@ from functools import lru_cache
 
 from authflow.accounts import Invalid
 from authflow.errors import BadInput
+from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType
+from authflow.identities import LinkedIdentity
 from authflow.model import Account
 from authflow.provider import Enrols
 from authflow.user import User
@@ -32,8 +34,9 @@ async def profile(x: Exchange) -> View:
     """Show the own account. ViUR: `view/self`."""
     if x.by_program:
         return _entry(x, (await x.demand_current()).account)
-    enrolment = x.edge.app.enrolment
-    current = await x.demand_current(also=enrolment.status_keys(x.claimed_account_id))
+    enrolment, identities = x.edge.app.enrolment, x.edge.app.identities
+    own = x.claimed_account_id
+    current = await x.demand_current(also=(*enrolment.status_keys(own), *identities.status_keys(own)))
     lines, enrollable = enrolment.status(current), x.edge.app.engine.registry.rules.enrollable
     factors = [
         {
@@ -49,14 +52,33 @@ async def profile(x: Exchange) -> View:
     ]
     codes = next((line.provider for line in lines if line.provider.is_substitute and line.is_enrolled), None)
     password = x.edge.app.engine.registry.password_provider
+    ways = identities.status(current)
+    has_password = any(way.is_linked for way in ways if way.provider is password)
     links = {
-        "change_password": f"/user/{password.path}/change" if password else "",
+        "change_password": f"/user/{password.path}/change" if password and has_password else "",
+        "choose_password": f"/user/{password.path}/pwrecover" if password and not has_password else "",
         "edit": EDIT if x.edge.user.edit_skel(current.account, current.account) else "",
         "recovery_codes": f"/user/{codes.path}/add" if codes else "",
         "logout": "/user/logout",
     }
-    extra = {"rows": _rows(x, current.account), "factors": factors, "links": links}
+    extra = {
+        "rows": _rows(x, current.account),
+        "factors": factors,
+        "identities": [_identity(way) for way in ways if isinstance(way.provider, FederatedProvider)],
+        "links": links,
+    }
     return View(Meaning.ENTRY, "profile.html", extra=extra)
+
+
+def _identity(way: LinkedIdentity) -> dict[str, object]:
+    path = f"/user/{way.provider.path}"
+    return {
+        "label": way.provider.label,
+        "is_linked": way.is_linked,
+        "shown_as": way.shown_as,
+        "add_href": f"{path}/add",
+        "remove_href": "" if way.is_only_way else f"{path}/remove",
+    }
 
 
 def _rows(x: Exchange, account: Account) -> list[tuple[str, str]]:

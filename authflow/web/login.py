@@ -59,7 +59,7 @@ async def login_page(x: Exchange) -> View:
     engine = x.edge.app.engine
     if x.by_program:
         # ViUR 3.0 to 3.7: the names of the primary methods.
-        return View(Meaning.METHODS, data=[p.method_name for p in engine.registry.primaries])
+        return View(Meaning.METHODS, data=[p.method_name for p in engine.registry.primaries if p.is_for_tools])
     flow, name = await _new_flow(x)
     methods = [_method(x, flow, provider, {"name": name} if name else {}) for provider in engine.registry.primaries]
     return View(

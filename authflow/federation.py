@@ -1,0 +1,68 @@
+"""What more than one plan writes of identities of elsewhere: the binding, and the profile that comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from authflow.federated import Assertion, FederatedProvider
+from authflow.fields import read
+from authflow.loading import Loaded
+from authflow.model import Account, Credential, Identity, Plain
+from authflow.provider import Provider
+from authflow.records import credential_key, identity_key
+from authflow.store.protocol import Data, Insert
+
+if TYPE_CHECKING:
+    from authflow.engine import Engine
+
+
+def linking(credential: Data, found: Assertion, now: datetime) -> tuple[Insert, Insert]:
+    """Return the writes that bind an identity to an account: who finds it, and what is kept of it.
+
+    Args:
+        credential: As `Vault.credential_data` writes it.
+    """
+    account_id, provider = str(credential["account_id"]), str(credential["provider"])
+    identity = Identity(found.issuer, found.subject, account_id, now)
+    return (
+        Insert(identity_key(found.issuer, found.subject), identity.to_data()),
+        Insert(credential_key(account_id, provider), credential),
+    )
+
+
+def accepted_profile(engine: Engine, values: Mapping[str, Plain]) -> dict[str, Plain]:
+    """Return those values of an issuer that are declared profile fields and would be accepted from a person."""
+    accepted: dict[str, Plain] = {}
+    for declared in engine.user.profile_fields:
+        value = values.get(declared.name)
+        if isinstance(value, str) and value and not read((declared,), {declared.name: value}).errors:
+            accepted[declared.name] = value
+    return accepted
+
+
+def synced(engine: Engine, provider: Provider, loaded: Loaded, changed: Credential | None) -> Account | None:
+    """Return the account with the profile values that have changed at the issuer since the last login, or None.
+
+    What its owner has changed here since then stays until it changes there. Name, address and rights are never touched.
+    """
+    if changed is None or loaded.account is None or not isinstance(provider, FederatedProvider):
+        return None
+    before, after = (_profile(credential) for credential in (loaded.credentials.get(provider.name), changed))
+    moved = {name: value for name, value in after.items() if before.get(name) != value}
+    account, values = loaded.account, accepted_profile(engine, moved)
+    if not provider.has_profile_sync or all(account.profile.get(name) == value for name, value in values.items()):
+        return None
+    return replace(
+        account,
+        profile={**account.profile, **values},
+        version=account.version + 1,
+        changed_at=engine.services.clock(),
+    )
+
+
+def _profile(credential: Credential | None) -> Mapping[str, Plain]:
+    found = credential.data.get("profile") if credential else None
+    return found if isinstance(found, Mapping) else {}
