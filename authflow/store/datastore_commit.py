@@ -77,19 +77,28 @@ class Committer:
         except CallFailed as failed:
             if not _is_conflict(failed) and failed.code is not Code.ABORTED:
                 raise unavailable(failed, _NOBODY_KNOWS) from failed
-            written = [self._codec.key(write.key) for write in writes if not isinstance(write, Delete)]
-            found = await self._calls.lookup(written, deadline)
-            if any(commit_id_of(result.entity) == commit_id for result in found):
+            if await self._was_written(writes, commit_id, deadline):
                 return
-            if not written or failed.code is Code.ABORTED:
-                # A commit that only deletes leaves no trace; one that was aborted may have met itself, under way still.
+            if failed.code is Code.ABORTED or all(isinstance(write, Delete) for write in writes):
+                # One that was aborted may have met itself, under way still; one that only deletes leaves no trace.
                 raise unavailable(failed, _NOBODY_KNOWS) from None
             raise _conflict(writes, failed) from None
+
+    async def _was_written(self, writes: Sequence[Write], commit_id: str, deadline: Deadline) -> bool:
+        """Tell whether any record is of this commit."""
+        written = [self._codec.key(write.key) for write in writes if not isinstance(write, Delete)]
+        try:
+            found = await self._calls.lookup(written, deadline)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error}; {_NOBODY_KNOWS}") from error
+        return any(commit_id_of(result.entity) == commit_id for result in found)
 
     async def _prove(self, deadline: Deadline) -> None:
         """Wait for the one proof; whoever comes while it is given waits for the same."""
         if self._proof is None or self._proof.done():
             self._proof = asyncio.create_task(self._give_proof(deadline))
+            # All who wait may be cancelled; then nobody else looks at how it ended.
+            self._proof.add_done_callback(lambda proof: proof.cancelled() or proof.exception())
         proof = self._proof
         # `wait` and not `await`: who is cancelled while waiting does not cancel it for the others.
         done, _ = await asyncio.wait([proof], timeout=deadline.left())

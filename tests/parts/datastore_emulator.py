@@ -1,14 +1,16 @@
 """A real Datastore emulator on loopback, from the jars that gcloud's emulator components bring.
 
 with DatastoreEmulator() as emulator:
-    channel = grpc.aio.insecure_channel(emulator.host)
+    store = DatastoreStore("demo-authflow", emulator_host=emulator.host)
     ...
-    emulator.reset()
+    emulator.kill()
+    emulator.start()
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -42,34 +44,53 @@ class DatastoreEmulator:
         index_file: Refuse a query that needs an index this file lacks (backend `datastore` only).
 
     Attributes:
-        host: `127.0.0.1:PORT`.
+        host: `127.0.0.1:PORT`, also while it is down.
     """
 
     def __init__(self, backend: Backend = "datastore", *, index_file: Path | None = None) -> None:
         self._backend = backend
         self._index_file = index_file
-        self.host = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = _free_port()
+        self.host = f"127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="datastore-emulator-")
-        port = _free_port()
-        self.host = f"127.0.0.1:{port}"
-        log_path = Path(self._folder.name) / "emulator.log"
-        with log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command(port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
         try:
-            self._wait(log_path)
+            self.start()
         except BaseException:
-            self._stop()
+            self._end()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._end()
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        log_path = Path(self._folder.name) / "emulator.log"
+        with log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(self._port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait(self._process, log_path)
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for its end."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def freeze(self) -> None:
+        """Let it answer nothing, with its connections open, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def reset(self) -> None:
         """Drop every entity; takes some milliseconds."""
@@ -89,9 +110,9 @@ class DatastoreEmulator:
         options = ["--store_on_disk=False", "--firestore_in_datastore_mode", *indexes, self._folder.name]
         return [*command, "com.google.cloud.datastore.emulator.CloudDatastore", *where, *options]
 
-    def _wait(self, log_path: Path) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], log_path: Path) -> None:
         until = time.monotonic() + START_WITHIN
-        while time.monotonic() < until and self._process.poll() is None:
+        while time.monotonic() < until and process.poll() is None:
             try:
                 with urllib.request.urlopen(f"http://{self.host}/", timeout=1) as answer:
                     if answer.read().strip() == b"Ok":
@@ -101,13 +122,14 @@ class DatastoreEmulator:
             time.sleep(0.05)
         raise RuntimeError(f"the Datastore emulator did not start: {log_path.read_text(errors='replace')[-2000:]}")
 
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
         self._folder.cleanup()
 
 

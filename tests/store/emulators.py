@@ -11,8 +11,12 @@ import pytest
 from authflow.store.datastore import DatastoreStore
 from tests.parts.datastore_emulator import Backend, DatastoreEmulator, missing_part
 from tests.parts.require import require
+from tests.parts.server import ROOT
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+INDEX_FILE = ROOT / "index.yaml"
+"""The Datastore emulator refuses a query that needs an index this file lacks. The other one knows no such thing."""
+
 PROJECT = "demo-authflow"
 
 
@@ -29,7 +33,7 @@ class Emulators:
         if backend not in self._running:
             reason = missing_part(backend)
             require(self._config, reason is None, str(reason))
-            self._running[backend] = self._stack.enter_context(DatastoreEmulator(backend))
+            self._running[backend] = self._stack.enter_context(DatastoreEmulator(backend, index_file=INDEX_FILE))
         return self._running[backend].host
 
     def store(self, backend: Backend, **more) -> DatastoreStore:
