@@ -321,6 +321,10 @@ class Provider:
         uses_hashing: Whether `answer` hashes, so that a place in the pool must be free first.
         is_for_tools: Whether `getAuthMethods` names it to programs; not where they could not answer what it asks.
         messages: Further reason codes and their sentences.
+        page_sources: What the provider's own pages load from elsewhere: by directive of the content security policy
+            (`script-src`, `style-src`, `img-src`, `font-src`, `frame-src`, `connect-src`) the sources beyond ours:
+            https addresses, `'self'`, and `'nonce'` for one made for each answer, which the page gets as `csp_nonce`.
+        opens_popups: Whether a window that one of these pages opens may answer it.
     """
 
     name: ClassVar[str] = ""
@@ -332,6 +336,8 @@ class Provider:
     uses_hashing: ClassVar[bool] = False
     is_for_tools: bool = True
     messages: ClassVar[Mapping[str, str]] = {}
+    page_sources: ClassVar[Mapping[str, str]] = {}
+    opens_popups: ClassVar[bool] = False
 
     def configure(self, environment: Mapping[str, str]) -> bool:
         """Read deployment settings (names without `AUTHFLOW_`, lower case); say whether the provider can be offered."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from authflow.assembly import Application
@@ -21,8 +20,10 @@ from authflow.web.body import ClientGone
 from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
 from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
 from authflow.web.exchange import SECRET_NAMES, Exchange
-from authflow.web.headers import Kind, SecurityHeaders
+from authflow.web.headers import SecurityHeaders
+from authflow.web.page_policy import page_policies
 from authflow.web.routes import Assurance, Route, table
+from authflow.web.static_files import static_files
 from authflow.web.tasks import PREFIX, endpoint
 from authflow.web.views import Form, SessionChange, View
 
@@ -35,9 +36,6 @@ log = logging.getLogger("authflow.web")
 
 PROGRAM_PREFIXES = ("/json", "/admin")
 """Where the json renderer speaks; `/admin` is what the older desktop tool calls it."""
-
-_STATIC = Path(__file__).parent / "static"
-_CSS = b"text/css; charset=utf-8"
 
 
 class Edge:
@@ -54,6 +52,7 @@ class Edge:
         self.user = app.engine.user
         self.jar = CookieJar(app.services.keyring, app.settings)
         self.skeys = SkeyIssuer(app.services.keyring)
+        self.page_policies = page_policies(app.engine.registry.providers.values())
         self._headers = SecurityHeaders(app.settings)
         self._manages_lifespan = manages_lifespan
         providers, password = tuple(app.engine.registry.providers.values()), app.engine.registry.password_provider
@@ -72,9 +71,8 @@ class Edge:
         self._plain: dict[str, Callable[[], Answer]] = {
             "/healthz": lambda: Answer.json({"status": "ok"}),
             "/_ah/warmup": self._warm_up,
-            html.STYLESHEET: self._stylesheet,
+            **static_files(),
         }
-        self._css: bytes | None = None
         self.tasks = endpoint(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,11 +199,6 @@ class Edge:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
     # --- Plain paths and the server's life ----------------------------------------------------------------------------
-
-    def _stylesheet(self) -> Answer:
-        if self._css is None:
-            self._css = (_STATIC / "authflow.css").read_bytes()
-        return Answer(200, [(b"content-type", _CSS)], self._css, Kind.STATIC)
 
     def _warm_up(self) -> Answer:
         self.app.renderer.warm(["login.html"])

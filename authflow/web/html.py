@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_urlsafe
 from typing import Any
 
 from authflow.errors import AuthflowError, ReauthenticationRequired
@@ -11,9 +12,10 @@ from authflow.fields import Field, FieldError
 from authflow.web.answer import Answer
 from authflow.web.exchange import Exchange
 from authflow.web.headers import Kind
+from authflow.web.static_files import PREFIX
 from authflow.web.views import Form, Meaning, View
 
-STYLESHEET = "/user/static/authflow.css"
+STYLESHEET = PREFIX + "authflow.css"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,13 @@ def render(x: Exchange, view: View) -> Answer:
         return Answer.json(view.data, view.status)
     if view.next_path:
         return Answer.redirect(_address(x, view.next_path))
-    page = x.edge.app.renderer.page(view.template, context(x, view))
-    return Answer.html(page, view.status, Kind.TICKET if view.is_ticket else Kind.PAGE)
+    policy = x.edge.page_policies.get(view.provider.name) if view.provider else None
+    nonce = token_urlsafe(16) if policy else ""
+    page = x.edge.app.renderer.page(view.template, {**context(x, view), "csp_nonce": nonce})
+    answer = Answer.html(page, view.status, Kind.TICKET if view.is_ticket else Kind.PAGE)
+    if policy is not None:
+        answer.headers += policy.headers(nonce)
+    return answer
 
 
 def render_error(x: Exchange, error: AuthflowError) -> Answer:
