@@ -1,11 +1,11 @@
-"""The embedded queue: what is due is carried out, put off or given up, by one worker at a time."""
+"""What is due is carried out, put off or given up, by one at a time: on every queue. And the embedded one's worker."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from authflow.errors import ConfigurationError, ContractViolation, StoreUnavaila
 from authflow.mail import MailRefused, MailUnavailable
 from authflow.model import Event, Plain
 from authflow.seam import Call, Seam, billing
+from authflow.settings import CloudTasksSetting
 from authflow.store.instrumented import InstrumentedStore
 from authflow.store.memory import MemoryStore
 from authflow.store.protocol import Delete, Insert, Key, Record, Store
 from authflow.store.sqlite import SqliteStore
+from authflow.tasks.cloud_tasks import CloudTasksQueue
 from authflow.tasks.local import LocalQueue
 from authflow.tasks.protocol import Task, TaskFailed, TaskQueue
 
@@ -118,12 +120,26 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def queue(store: Store, clock: Clock) -> LocalQueue:
-    return LocalQueue(store, clock=clock, lease=LEASE)
+QUEUES: dict[str, Callable[[Store, Clock], TaskQueue]] = {
+    "local": lambda store, clock: LocalQueue(store, clock=clock, lease=LEASE),
+    "cloud tasks": lambda store, clock: CloudTasksQueue(
+        store,
+        CloudTasksSetting("demo-project", "europe-west1", "mail"),
+        base_url="https://login.example.org",
+        clock=clock,
+        lease=LEASE,
+        emulator_host="127.0.0.1:9",
+    ),
+}
+"""What every queue does with what is due, whoever else may deliver it."""
 
 
-async def told(queue: LocalQueue, clock: Clock) -> None:
+@pytest.fixture(params=list(QUEUES))
+def queue(request: pytest.FixtureRequest, store: Store, clock: Clock) -> TaskQueue:
+    return QUEUES[request.param](store, clock)
+
+
+async def told(queue: TaskQueue, clock: Clock) -> None:
     """Tell of a commit with a task."""
     await queue.dispatch([queue.write("mail", {}, clock())])
 
@@ -153,7 +169,7 @@ async def emptied(store: Store, *, but: int = 0) -> None:
 # --- One sweep --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_due_task_is_carried_out_and_leaves_the_outbox(store: Store, queue: LocalQueue) -> None:
+async def test_a_due_task_is_carried_out_and_leaves_the_outbox(store: Store, queue: TaskQueue) -> None:
     key = await put(store, queue, account_id="a1")
     handler = Handler()
 
@@ -163,7 +179,7 @@ async def test_a_due_task_is_carried_out_and_leaves_the_outbox(store: Store, que
     assert await events(store) == []
 
 
-async def test_a_task_is_carried_out_once(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_task_is_carried_out_once(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue)
     handler = Handler()
     await queue.run_due({"mail": handler})
@@ -192,7 +208,7 @@ async def test_a_task_costs_a_claim_a_look_and_a_mark(store: Store, clock: Clock
     assert bill.counts == {("store", "find"): 1, ("store", "get"): 1, ("store", "commit"): 2, ("tasks", "run"): 1}
 
 
-async def test_a_delayed_task_waits_for_its_time(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_delayed_task_waits_for_its_time(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue, delay=timedelta(minutes=1))
     handler = Handler()
 
@@ -201,7 +217,7 @@ async def test_a_delayed_task_waits_for_its_time(store: Store, queue: LocalQueue
     assert await queue.run_due({"mail": handler}) == 1
 
 
-async def test_a_sweep_carries_out_more_than_fit_at_once(store: Store, queue: LocalQueue) -> None:
+async def test_a_sweep_carries_out_more_than_fit_at_once(store: Store, queue: TaskQueue) -> None:
     keys = {(await put(store, queue)).name for _ in range(15)}
     handler = Handler()
 
@@ -209,7 +225,7 @@ async def test_a_sweep_carries_out_more_than_fit_at_once(store: Store, queue: Lo
     assert {task.id for task in handler.tasks} == keys
 
 
-async def test_a_sweep_stops_at_its_limit(store: Store, queue: LocalQueue) -> None:
+async def test_a_sweep_stops_at_its_limit(store: Store, queue: TaskQueue) -> None:
     for _ in range(7):
         await put(store, queue)
 
@@ -254,7 +270,7 @@ async def test_the_seam_sees_the_task_by_name(store: Store, clock: Clock) -> Non
     assert seen == [Call("tasks", "run", ("mail",))]
 
 
-async def test_a_secret_looking_payload_is_refused(queue: LocalQueue) -> None:
+async def test_a_secret_looking_payload_is_refused(queue: TaskQueue) -> None:
     with pytest.raises(ContractViolation):
         queue.write("mail", {"token": "hunter2"}, NOW)
 
@@ -270,7 +286,7 @@ def test_spans_and_numbers_must_be_positive(wrong: dict[str, Any]) -> None:
 # --- Claims -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_claimed_task_is_left_alone_until_its_lease_ends(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_claimed_task_is_left_alone_until_its_lease_ends(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue)
     slow, other = Handler(is_open=False), Handler()
     first = asyncio.create_task(queue.run_due({"mail": slow}))
@@ -288,7 +304,7 @@ async def test_a_claimed_task_is_left_alone_until_its_lease_ends(store: Store, q
 
 
 async def test_who_lost_the_lease_does_not_touch_the_task_of_the_next(
-    store: Store, queue: LocalQueue, clock: Clock
+    store: Store, queue: TaskQueue, clock: Clock
 ) -> None:
     await put(store, queue)
     late, next_ = Handler(TaskFailed("late"), is_open=False), Handler(is_open=False)
@@ -344,7 +360,7 @@ async def test_a_claim_that_was_slept_over_is_not_worked_on(store: Store, clock:
     assert await sweeps[0] == 1
 
 
-async def test_a_cancelled_sweep_leaves_its_task_to_the_next(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_cancelled_sweep_leaves_its_task_to_the_next(store: Store, queue: TaskQueue, clock: Clock) -> None:
     key = await put(store, queue)
     slow, handler = Handler(is_open=False), Handler()
     sweep = asyncio.create_task(queue.run_due({"mail": slow}))
@@ -376,7 +392,7 @@ async def test_a_handler_is_cancelled_before_its_lease_ends(store: Store, clock:
 
 
 @pytest.mark.parametrize("fault", [OSError("gone"), MailUnavailable("421"), StoreUnavailable("away"), TimeoutError()])
-async def test_a_fault_postpones_the_task(store: Store, queue: LocalQueue, clock: Clock, fault: Exception) -> None:
+async def test_a_fault_postpones_the_task(store: Store, queue: TaskQueue, clock: Clock, fault: Exception) -> None:
     await put(store, queue)
     handler = Handler(fault)
 
@@ -399,7 +415,7 @@ async def test_a_fault_postpones_the_task(store: Store, queue: LocalQueue, clock
     ],
 )
 async def test_what_cannot_succeed_is_dropped_with_an_event(
-    store: Store, queue: LocalQueue, clock: Clock, fault: Exception, reason: str
+    store: Store, queue: TaskQueue, clock: Clock, fault: Exception, reason: str
 ) -> None:
     key = await put(store, queue, account_id="a1")
 
@@ -411,7 +427,7 @@ async def test_what_cannot_succeed_is_dropped_with_an_event(
     assert event.details == {"task": "mail", "task_id": key.name, "attempts": 1}
 
 
-async def test_a_task_without_a_handler_is_dropped_with_an_event(store: Store, queue: LocalQueue) -> None:
+async def test_a_task_without_a_handler_is_dropped_with_an_event(store: Store, queue: TaskQueue) -> None:
     await put(store, queue, "forgotten")
 
     assert await queue.run_due({"mail": Handler()}) == 0
@@ -439,7 +455,7 @@ async def test_the_event_and_the_end_of_the_task_are_one_commit(store: Store, cl
     assert commits == [("outbox",), ("outbox", "event")]
 
 
-async def test_a_poison_task_ends_in_an_event_after_twenty_tries(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_poison_task_ends_in_an_event_after_twenty_tries(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue)
     handler = Handler(*[ValueError("bad") for _ in range(30)])
 
@@ -454,7 +470,7 @@ async def test_a_poison_task_ends_in_an_event_after_twenty_tries(store: Store, q
 
 
 async def test_a_task_that_takes_its_workers_down_ends_in_an_event(
-    store: Store, queue: LocalQueue, clock: Clock
+    store: Store, queue: TaskQueue, clock: Clock
 ) -> None:
     await put(store, queue)
     handler = Handler(is_open=False)
@@ -473,7 +489,7 @@ async def test_a_task_that_takes_its_workers_down_ends_in_an_event(
     assert [event.reason for event in await events(store)] == ["attempts_exhausted"]
 
 
-async def test_a_task_is_given_up_after_three_days(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_a_task_is_given_up_after_three_days(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue)
     handler = Handler(OSError(), OSError())
     await queue.run_due({"mail": handler})
@@ -485,14 +501,14 @@ async def test_a_task_is_given_up_after_three_days(store: Store, queue: LocalQue
     assert [event.reason for event in await events(store)] == ["task_too_old"]
 
 
-async def test_an_old_task_still_gets_its_try(store: Store, queue: LocalQueue, clock: Clock) -> None:
+async def test_an_old_task_still_gets_its_try(store: Store, queue: TaskQueue, clock: Clock) -> None:
     await put(store, queue)
     clock.move(timedelta(days=10))
 
     assert await queue.run_due({"mail": Handler()}) == 1
 
 
-async def test_a_record_that_is_no_task_does_not_hold_up_the_others(store: Store, queue: LocalQueue) -> None:
+async def test_a_record_that_is_no_task_does_not_hold_up_the_others(store: Store, queue: TaskQueue) -> None:
     await store.commit([Insert(Key("outbox", "junk"), {"due_at": 0})])
     await put(store, queue)
 
@@ -502,7 +518,7 @@ async def test_a_record_that_is_no_task_does_not_hold_up_the_others(store: Store
 
 
 async def test_logs_hold_neither_payload_nor_message(
-    store: Store, queue: LocalQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+    store: Store, queue: TaskQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "authflow")
     await put(store, queue, ticket_id="payload-of-the-task")
@@ -756,7 +772,7 @@ async def test_a_stopped_worker_claims_nothing_more(store: Store, clock: Clock) 
     assert handler.tasks == []
 
 
-async def test_telling_of_a_task_and_stopping_need_no_start(queue: LocalQueue, clock: Clock) -> None:
+async def test_telling_of_a_task_and_stopping_need_no_start(queue: TaskQueue, clock: Clock) -> None:
     await told(queue, clock)
     await queue.stop()
     await queue.stop()
@@ -778,7 +794,7 @@ async def test_a_queue_is_started_once_and_again_after_its_stop(store: Store, cl
     assert len(handler.tasks) == 1
 
 
-async def test_a_task_that_an_operator_removed_is_not_missed(store: Store, queue: LocalQueue) -> None:
+async def test_a_task_that_an_operator_removed_is_not_missed(store: Store, queue: TaskQueue) -> None:
     key = await put(store, queue)
     handler = Handler(is_open=False)
     sweep = asyncio.create_task(queue.run_due({"mail": handler}))
