@@ -99,9 +99,10 @@ class Newcomers:
         if isinstance(found, Rejected):
             return commits.rejected_first(engine, flow, provider, loaded, found.reason, visitor, found)
         is_known = loaded.record(identity_key(found.issuer, found.subject)) is not None
-        name = None if is_known else _name(found)
-        if name is None or not provider.admits(found, submission):
+        address = "" if is_known else _usable(found.address)
+        if not address or not provider.admits(found, submission):
             return self._stranger(flow, provider, loaded, visitor, IDENTITY_UNKNOWN)
+        name = canonical_name(address)
         now, limit = engine.services.clock(), engine.user.limits.registration_per_client
         place = bucket_key(engine.services.keyring, "registration_per_client", visitor.network)
         records = await engine.services.store.get((name_key(name), spent_key(flow.id), place))
@@ -111,7 +112,7 @@ class Newcomers:
         bucket.demand(now)
         holder = records.get(name_key(name))
         if holder is None:
-            account, writes = self._registered(found, name)
+            account, writes = self._registered(found, address)
         else:
             taken = await self._taken_over(str(holder.data["account_id"]), found)
             if taken is None:
@@ -139,15 +140,15 @@ class Newcomers:
         outcome = Rejected(reason, Charge.FLOW)
         return commits.rejected_first(self._engine, flow, provider, loaded, reason, visitor, outcome)
 
-    def _registered(self, found: Assertion, name: str) -> tuple[Account, list[Write]]:
-        now = self._engine.services.clock()
+    def _registered(self, found: Assertion, address: str) -> tuple[Account, list[Write]]:
+        now, name = self._engine.services.clock(), canonical_name(address)
         account = Account(
             id=new_id(),
-            name=found.address,
+            name=address,
             canonical_name=name,
             created_at=now,
             changed_at=now,
-            email=found.address,
+            email=address,
             status=Status.ACTIVE,
             profile=accepted_profile(self._engine, found.profile),
         )
@@ -179,11 +180,9 @@ class Newcomers:
         return changed, writes, {key: r for key, r in records.items() if key.kind != "credential"}
 
 
-def _name(found: Assertion) -> str | None:
-    """Return the name that an account of this address has, or None where there is no usable address."""
-    if not found.address:
-        return None
+def _usable(address: str) -> str:
+    """Return an address as an account is named by it; the empty text where it is none."""
     try:
-        return canonical_name(mail_address(found.address))
+        return mail_address(address) if address else ""
     except BadInput:
-        return None
+        return ""

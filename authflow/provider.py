@@ -409,6 +409,8 @@ class SecondFactorProvider(Provider):
 
 def _name_by_class(cls: type[Provider], path_prefix: str, method_prefix: str) -> None:
     """Fill path and method name from the class name as ViUR does, unless the class or a stock parent says them."""
+    if not cls.name:
+        return  # A base of providers, none itself: what it were called its subclasses would be called.
     if not cls.path:
         cls.path = path_prefix + cls.__name__.lower()
     if not cls.method_name:
