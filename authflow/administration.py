@@ -16,6 +16,7 @@ from authflow.errors import BadInput, NameTaken
 from authflow.factor_administration import FactorAdministration, HeldFactor
 from authflow.flow import FlowKind
 from authflow.identifiers import canonical_name, is_mail_address, mail_address
+from authflow.identity_administration import HeldIdentity, IdentityAdministration
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Status
 from authflow.provider import Rejected
@@ -24,7 +25,7 @@ from authflow.store.protocol import Insert, Key, Put, Write
 from authflow.tokens import new_id
 from authflow.upkeep import Rotation, Upkeep
 
-__all__ = ["Administration", "HeldFactor", "Listing", "Rotation"]
+__all__ = ["Administration", "HeldFactor", "HeldIdentity", "Listing", "Rotation"]
 
 FIRST_ADMIN = Key("marker", "first_admin")
 """Says for ever that the store has had an account: nobody is made administrator by an empty listing alone."""
@@ -40,7 +41,7 @@ class Listing:
     cursor: str | None
 
 
-class Administration(FactorAdministration, Upkeep):
+class Administration(FactorAdministration, IdentityAdministration, Upkeep):
     """An operator's hands. Stateless: one instance per engine."""
 
     async def create(

@@ -11,7 +11,6 @@ from authflow.cli.common import AsJson, Name, entries, groups, hint, say, say_js
 
 if TYPE_CHECKING:
     from authflow.assembly import Application
-    from authflow.factor_administration import HeldFactor
     from authflow.model import Account, LoginInfo
 
 app = groups("Make, find, open and close accounts.")
@@ -50,7 +49,7 @@ def create(
 
     account = with_application(work, makes_store=True)
     if as_json:
-        say_json(_as_data(account))
+        say_json(as_data(account))
         return
     say(f"created {account.name} ({_status(account.status)})")
     if chosen is None:
@@ -78,7 +77,7 @@ def list_accounts(
 
     accounts, following = with_application(work)
     if as_json:
-        say_json({"accounts": [_as_data(account) for account in accounts], "cursor": following})
+        say_json({"accounts": [as_data(account) for account in accounts], "cursor": following})
         return
     rows = [
         (a.name, _status(a.status), " ".join((*a.roles, *a.access)), " ".join(a.factors), f"{a.created_at:%Y-%m-%d}")
@@ -108,7 +107,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     account, info = with_application(work)
     last = info.last_at.isoformat(timespec="seconds") if info.last_at else None
     if as_json:
-        say_json({**_as_data(account), "logins": info.count, "last_login_at": last})
+        say_json({**as_data(account), "logins": info.count, "last_login_at": last})
         return
     entries(
         {
@@ -133,7 +132,7 @@ def activate(name: Name, as_json: AsJson = False) -> None:
 
     Example: authflow users activate ada@example.org
     """
-    _told(with_application(lambda app: app.administration.activate(name)), "is active", as_json)
+    told(with_application(lambda app: app.administration.activate(name)), "is active", as_json)
 
 
 @app.command()
@@ -142,7 +141,7 @@ def deactivate(name: Name, as_json: AsJson = False) -> None:
 
     Example: authflow users deactivate ada@example.org
     """
-    _told(with_application(lambda app: app.administration.deactivate(name)), "is shut out", as_json)
+    told(with_application(lambda app: app.administration.deactivate(name)), "is shut out", as_json)
 
 
 @app.command()
@@ -157,7 +156,7 @@ def delete(
     """
     if not is_certain and sys.stdin.isatty():
         typer.confirm(f"Delete {name} for good?", abort=True, err=True)
-    _told(with_application(lambda app: app.administration.delete(name)), "is gone", as_json)
+    told(with_application(lambda app: app.administration.delete(name)), "is gone", as_json)
 
 
 @app.command("set-password")
@@ -178,7 +177,7 @@ def set_password(
             raise typer.BadParameter("give --password-stdin or --password")
         chosen = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
     password_text: str = chosen
-    _told(
+    told(
         with_application(lambda app: app.administration.set_password(name, password_text)),
         "has a new password",
         as_json,
@@ -204,71 +203,7 @@ def logout(name: Name, as_json: AsJson = False) -> None:
 
     Example: authflow users logout ada@example.org
     """
-    _told(with_application(lambda app: app.administration.log_out(name)), "is logged out everywhere", as_json)
-
-
-@app.command()
-def factors(
-    name: Name,
-    remove: Annotated[
-        str | None, typer.Option(metavar="FACTOR", help="Take this one away.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the second factors of an account, or take one away: the way out for somebody who has lost theirs.
-
-    Examples:
-
-    authflow users factors ada@example.org
-
-    authflow users factors ada@example.org --remove time_based_otp
-    """
-    if remove is not None:
-        removed: str = remove
-        account = with_application(lambda app: app.administration.remove_factor(name, removed))
-        _told(account, f"has no factor {remove} any more", as_json)
-        return
-    held = with_application(lambda app: app.administration.factors(name))
-    if as_json:
-        say_json([_factor_data(factor) for factor in held])
-    elif held:
-        rows = [
-            (
-                factor.name,
-                f"{factor.enrolled_at:%Y-%m-%d}" if factor.enrolled_at else "-",
-                "" if factor.remaining is None else f"{factor.remaining} left",
-                "" if factor.is_usable else "cannot be asked for: remove it",
-            )
-            for factor in held
-        ]
-        table(("FACTOR", "SINCE", "USES", ""), rows)
-    else:
-        hint(f"{name} has no second factor")
-
-
-@app.command("add-token")
-def add_token(
-    name: Name,
-    serial: Annotated[str, typer.Option(help="Serial number, as printed on the token.", show_default=False)],
-    secret_stdin: Annotated[
-        bool, typer.Option("--secret-stdin", help="Read the secret (hexadecimal) from stdin.")
-    ] = False,
-    interval: Annotated[int, typer.Option(help="Seconds that a code is shown for.")] = 60,
-    digits: Annotated[int, typer.Option(help="Length of a code.")] = 6,
-    algorithm: Annotated[str, typer.Option(help="SHA1, SHA256 or SHA512.")] = "SHA1",
-    as_json: AsJson = False,
-) -> None:
-    """Hand out a hardware token that shows one-time codes.
-
-    Example: authflow users add-token ada@example.org --serial GA-0815 --secret-stdin < secret.txt
-    """
-    if not secret_stdin:
-        raise typer.BadParameter("the secret is read from standard input alone: give --secret-stdin")
-    secret = sys.stdin.readline().strip()
-    account = with_application(
-        lambda app: app.administration.add_token(name, serial, secret, interval, digits, algorithm.upper())
-    )
-    _told(account, f"has the token {serial}", as_json)
+    told(with_application(lambda app: app.administration.log_out(name)), "is logged out everywhere", as_json)
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -283,9 +218,10 @@ def _password(password: str | None, from_stdin: bool) -> str | None:
     return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
 
 
-def _told(account: Account, what: str, as_json: bool) -> None:
+def told(account: Account, what: str, as_json: bool) -> None:
+    """Say what has become of an account."""
     if as_json:
-        say_json(_as_data(account))
+        say_json(as_data(account))
     else:
         say(f"{account.name} {what}")
 
@@ -299,7 +235,8 @@ def _status(status: int) -> str:
         return str(status)
 
 
-def _as_data(account: Account) -> dict[str, object]:
+def as_data(account: Account) -> dict[str, object]:
+    """Return an account for programs."""
     return {
         "id": account.id,
         "name": account.name,
@@ -310,14 +247,4 @@ def _as_data(account: Account) -> dict[str, object]:
         "factors": list(account.factors),
         "created_at": account.created_at.isoformat(),
         "changed_at": account.changed_at.isoformat(),
-    }
-
-
-def _factor_data(factor: HeldFactor) -> dict[str, object]:
-    return {
-        "name": factor.name,
-        "method": factor.method,
-        "is_usable": factor.is_usable,
-        "enrolled_at": factor.enrolled_at.isoformat() if factor.enrolled_at else None,
-        "remaining": factor.remaining,
     }

@@ -66,6 +66,8 @@ def test_no_password_is_ever_said_back(authflow: Command) -> None:
         (("users", "logout", "nobody"), "no account named"),
         (("users", "factors", "nobody"), "no account named"),
         (("users", "factors", NAME, "--remove", "nonsense"), "has no factor 'nonsense'"),
+        (("users", "identities", "nobody"), "no account named"),
+        (("users", "identities", NAME, "--remove", "google_account"), "has no identity of 'google_account'"),
         (("users", "set-password", NAME), "--password-stdin"),
         (("users", "set-password", "nobody", "--password", PASSWORD), "no account named"),
         (("users", "add-token", NAME, "--serial", "1"), "--secret-stdin"),
