@@ -89,10 +89,9 @@ class Question:
         return [same, self._ordered(_bound(self.field, _GREATER, value), *self._ends(lower=False))]
 
     def _can_be_met(self) -> bool:
-        return self.equals is None or (
-            (self.at_most is None or _rank(self.equals) <= _rank(self.at_most))
-            and (self.at_least is None or _rank(self.equals) >= _rank(self.at_least))
-        )
+        low = [_rank(bound) for bound in (self.at_least, self.equals) if bound is not None]
+        high = [_rank(bound) for bound in (self.at_most, self.equals) if bound is not None]
+        return not low or not high or max(low) <= min(high)
 
     def _ends(self, *, lower: bool = True) -> list[Message]:
         filters = []

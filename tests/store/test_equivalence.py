@@ -1,4 +1,4 @@
-"""SQLite and memory give the same answers to any sequence of operations."""
+"""SQLite, Datastore and memory give the same answers to any sequence of operations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from authflow.errors import StoreConflict
 from authflow.store.memory import MemoryStore
 from authflow.store.protocol import Delete, Insert, Key, Plain, Put, Record, Store, Update, Write
 from authflow.store.sqlite import SqliteStore
+from tests.parts.datastore_emulator import Backend
+from tests.store.emulators import BACKENDS, Emulators
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS = [Key(kind, name) for kind in ("outbox", "account") for name in ("a", "é", "\U0001f511")]
@@ -120,20 +123,33 @@ def view(records: Sequence[Record]) -> list[object]:
     return [(record.key, record.data, repr(sorted(record.data.items())), record.expires_at) for record in records]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(commits, min_size=1, max_size=12))
-def test_sqlite_and_memory_agree(history: list[tuple[Intent, ...]]) -> None:
-    async def run() -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            players = [Player(SqliteStore(Path(directory) / "store.sqlite")), Player(MemoryStore())]
-            for player in players:
-                await player.store.open()
-            for intended in history:
-                verdicts = [await player.play(intended) for player in players]
-                assert verdicts[0] == verdicts[1]
-                states = [await player.state() for player in players]
-                assert states[0] == states[1]
-            for player in players:
-                await player.store.close()
+histories = st.lists(commits, min_size=1, max_size=12)
 
-    asyncio.run(run())
+
+async def agree(first: Store, second: Store, history: Sequence[Sequence[Intent]]) -> None:
+    """Play a history on two empty stores and compare the verdicts and what is there after each commit."""
+    players = [Player(first), Player(second)]
+    for player in players:
+        await player.store.open()
+    for intended in history:
+        verdicts = [await player.play(intended) for player in players]
+        assert verdicts[0] == verdicts[1]
+        states = [await player.state() for player in players]
+        assert states[0] == states[1]
+    for player in players:
+        await player.store.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories)
+def test_sqlite_and_memory_agree(history: list[tuple[Intent, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(agree(SqliteStore(Path(directory) / "store.sqlite"), MemoryStore(), history))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories)
+def test_datastore_and_memory_agree(emulators: Emulators, backend: Backend, history: list[tuple[Intent, ...]]) -> None:
+    asyncio.run(agree(emulators.store(backend), MemoryStore(), history))
