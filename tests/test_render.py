@@ -102,9 +102,17 @@ WRONG_PASSWORD_METHOD = SimpleNamespace(
     params={},
     href="",
 )
+GOOGLE_TOKEN = Field("token", FieldType.HIDDEN, "Google's confirmation", max_length=16384)
 GOOGLE_METHOD = SimpleNamespace(
-    name="google_account", label="Google", template="", form=None, params={}, href="/user/auth_googleaccount/login"
+    name="google_account",
+    label="Google account",
+    template="google_account/form.html",
+    form=form("/user/auth_googleaccount/login", asked(GOOGLE_TOKEN)),
+    params={},
+    href="",
 )
+REMOTE_METHOD = SimpleNamespace(name="remote", label="Remote", template="", form=None, params={}, href="/user/remote")
+GOOGLE_PARAMS = {"client_id": "1234.apps.example.org", "nonce": "a-nonce"}
 PIN_METHOD = SimpleNamespace(
     name="pin", label="Pin of your card", template="", form=form("/pin", asked(CODE)), params={}, href=""
 )
@@ -167,6 +175,7 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
         {"methods": [PASSWORD_METHOD], "links": NO_LINKS, "reauthenticate": False},
         {"methods": [WRONG_PASSWORD_METHOD, PIN_METHOD, GOOGLE_METHOD], "links": LINKS, "reauthenticate": True},
         {"methods": [GOOGLE_METHOD], "links": NO_LINKS, "reauthenticate": False},
+        {"methods": [REMOTE_METHOD, GOOGLE_METHOD], "links": NO_LINKS, "reauthenticate": False},
         {"methods": [], "links": NO_LINKS, "reauthenticate": False},
     ),
     "user_password/login.html": (
@@ -205,6 +214,11 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
         {"label": "Google account", "form": form("/user/auth_elsewhere/add", asked(TOKEN))},
         {"label": "Google account", **BUTTON},
     ),
+    "google_account/login.html": (
+        {"form": form("/login", asked(GOOGLE_TOKEN)), "params": GOOGLE_PARAMS, "csp_nonce": "for-styles"},
+        {"form": form("/login", asked(GOOGLE_TOKEN, "", "Please fill in this field.")), "params": GOOGLE_PARAMS},
+    ),
+    "google_account/link.html": ({"form": form("/add", asked(GOOGLE_TOKEN, "old")), "params": GOOGLE_PARAMS},),
     "identity_remove.html": (
         {"label": "Google account", **BUTTON},
         {"label": "G", "shown_as": "ada@gmail.com", **BUTTON},
@@ -271,6 +285,10 @@ VARIANTS = [
     for number, own in enumerate(variants)
     for kind, base in (("rich", RICH), *((("minimal", MINIMAL),) if number == 0 else ()))
 ]
+
+GOOGLE_SCRIPTS = ["/user/static/google_account.js", "https://accounts.google.com/gsi/client"]
+WITH_SCRIPTS = {"google_account/login.html": GOOGLE_SCRIPTS, "google_account/link.html": GOOGLE_SCRIPTS}
+"""The pages with scripts, and which: their providers declare where from (`Provider.page_sources`)."""
 
 # --- Help -------------------------------------------------------------------------------------------------------------
 
@@ -343,7 +361,24 @@ def test_a_page_is_fit_for_strict_headers(renderer: Renderer, template: str, con
     source = renderer.page(template, context)
 
     assert source.startswith("<!doctype html>")
+    if template in WITH_SCRIPTS:
+        # These two, from files, and nothing besides.
+        source, number = re.subn(
+            r'<script (id="google-client" )?src="[^"<>]+"( nonce="[^"<>]*")? defer></script>', "", source
+        )
+        assert number == len(WITH_SCRIPTS[template])
     assert not re.search(r"<(script|style|iframe|object|embed|base)\b|\sstyle=|\son\w+=|javascript:", source)
+
+
+@pytest.mark.parametrize(("template", "context"), [v for v in VARIANTS if v.values[0] in WITH_SCRIPTS])
+def test_a_page_with_scripts_has_those_that_are_known(renderer: Renderer, template: str, context: Context) -> None:
+    page = Page(renderer.page(template, context))
+
+    sources = [str(script["src"]).removeprefix("/mounted") for script in page.all("script")]
+    assert sources == WITH_SCRIPTS[template]
+    # Google's hands its nonce on to the styles that it makes.
+    assert [script.get("nonce") for script in page.all("script")] == [None, context.get("csp_nonce", "")]
+    assert [one["value"] for one in page.all("input") if one["name"] == "token"] == [""]
 
 
 @pytest.mark.parametrize(("template", "context"), VARIANTS)
@@ -380,7 +415,8 @@ def test_what_strangers_typed_stays_text(renderer: Renderer, template: str, cont
     page = Page(renderer.page(template, poisoned(context)))
 
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "style"}
+    assert "style" not in tags
+    assert page.all("script") == [] or template in WITH_SCRIPTS
     # A select shows one more entry where the value is none of its options.
     assert [tag for tag, _ in page.elements if tag != "option"] == [tag for tag, _ in clean.elements if tag != "option"]
     assert not any(name.startswith("on") or name == "style" for _, attributes in page.elements for name in attributes)
