@@ -35,7 +35,7 @@ MAX_BODY = 4 * 1024
 PATIENCE = 20.0
 """Seconds for a body to arrive."""
 CLEANING = 120.0
-"""Seconds of a sweep for deleting what has expired: with its tasks it stays far below App Engine's ten minutes."""
+"""With the time for its tasks, a sweep stays far below App Engine's ten minutes."""
 
 _SWEEP = "sweep"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -55,11 +55,16 @@ def endpoint(app: Application, *, certs_url: str = GOOGLE_CERTIFICATES) -> TaskE
 
 
 class TaskEndpoint:
-    """Answers the calls below `/_tasks/`."""
+    """Answers the calls below `/_tasks/`.
+
+    Attributes:
+        cleaning: Seconds of a sweep for deleting what has expired.
+    """
 
     def __init__(self, app: Application, queue: DeliveredQueue, certs_url: str) -> None:
         self._app = app
         self._queue = queue
+        self.cleaning = CLEANING
         self._origins = origins(app.settings, app.services.fetching, app.services.clock, certs_url=certs_url)
 
     async def answer(self, scope: Scope, receive: Receive, path: str) -> Answer | None:
@@ -114,7 +119,7 @@ class TaskEndpoint:
 
         is_complete = True
         try:
-            async with asyncio.timeout(CLEANING):
+            async with asyncio.timeout(self.cleaning):
                 await self._app.administration.clean(progress=count)
         except TimeoutError:
             is_complete = False
