@@ -1,6 +1,7 @@
 """Long runs of what the test suite does in short, with progress on standard error.
 
-scripts/explore races  --rounds 200           single-use things, guesses and dead sessions, raced over two processes
+scripts/explore races  --rounds 200           single-use things, guesses and dead sessions, raced over two processes;
+                                              with --store datastore|firestore on one of Datastore's emulators
 scripts/explore kill   --rounds 100           SIGKILL on the way of a mail, and amid logins and enrolments
 scripts/explore timing --samples 2000         whether the time of an answer tells what an account is like
 scripts/explore fuzz   --requests 100000      malformed requests to every path: no 5xx, no traceback, no growth
@@ -36,6 +37,7 @@ def main() -> int:
 
     races = commands.add_parser("races", help="race single-use things, guesses and dead sessions")
     races.add_argument("--rounds", type=int, default=200, help="of each race (default 200; the test suite does 10)")
+    races.add_argument("--store", choices=("sqlite", "datastore", "firestore"), default="sqlite", help="default sqlite")
     races.add_argument("-k", default="", metavar="WORDS", help="only races whose names match, as in pytest")
 
     kill = commands.add_parser("kill", help="kill the server at every point")
@@ -56,7 +58,12 @@ def main() -> int:
     chosen = parser.parse_args()
     match chosen.command:
         case "races":
-            return run_tests("tests/served/test_races.py", chosen.rounds, chosen.k)
+            if chosen.store == "sqlite":
+                return run_tests("tests/served/test_races.py", chosen.rounds, chosen.k)
+            # The module's own name holds the word datastore, so the other one is named.
+            words = "firestore" if chosen.store == "firestore" else "not firestore"
+            words += f" and ({chosen.k})" if chosen.k else ""
+            return run_tests("tests/served/test_datastore_races.py", chosen.rounds, words)
         case "kill":
             return run_tests("tests/served/test_kill.py", chosen.rounds, chosen.k)
         case "timing":
