@@ -113,6 +113,15 @@ class Registry:
         return next((p for p in self.providers.values() if p.path == path), None)
 
 
+def provider_name(spec: ProviderSpec) -> str:
+    """Return the name of a declared provider.
+
+    Raises:
+        ConfigurationError: The path does not lead to a provider class.
+    """
+    return resolve_class(spec).name if isinstance(spec, str) else spec.name
+
+
 def resolve(spec: ProviderSpec) -> Provider:
     """Turn a declaration into an instance.
 

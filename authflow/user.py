@@ -18,7 +18,7 @@ from authflow.flow import SESSION_KINDS, Flow, FlowState, StepCompleted, advance
 from authflow.model import Account, Plain, Proof, Role, Session, Status
 from authflow.policy import remaining_steps
 from authflow.provider import Provider
-from authflow.registry import MethodSpec, ProviderSpec, Registry
+from authflow.registry import MethodSpec, ProviderSpec, Registry, provider_name
 from authflow.sessions import Current, IssuedSession, Lifetimes, issue
 from authflow.throttle import Limits
 
@@ -47,7 +47,10 @@ class User:
         site_name: Shown on pages and in mails.
     """
 
-    authentication_providers: ClassVar[Sequence[ProviderSpec]] = ("providers.user_password:UserPassword",)
+    authentication_providers: ClassVar[Sequence[ProviderSpec]] = (
+        "providers.user_password:UserPassword",
+        "providers.google_account:GoogleAccount",
+    )
     second_factor_providers: ClassVar[Sequence[ProviderSpec]] = (
         "providers.time_based_otp:TimeBasedOTP",
         "providers.recovery_codes:RecoveryCodes",
@@ -55,6 +58,8 @@ class User:
     valid_authentication_methods: ClassVar[Sequence[MethodSpec]] = (
         ("user_password", "time_based_otp"),
         ("user_password", None),
+        ("google_account", "time_based_otp"),
+        ("google_account", None),
     )
     second_factor_time_window: ClassVar[timedelta] = timedelta(minutes=10)
     fresh_login_window: ClassVar[timedelta] = timedelta(minutes=10)
@@ -84,12 +89,12 @@ class User:
 
     def make_registry(self, environment: Mapping[str, str]) -> Registry:
         """Build the registry; called once when the app is built."""
-        return Registry(
-            self.authentication_providers,
-            self.second_factor_providers,
-            self.valid_authentication_methods,
-            environment=environment,
-        )
+        methods = self.valid_authentication_methods
+        if methods is User.valid_authentication_methods:
+            # The stock pairs follow the declared first steps: who leaves Google out need not say so twice.
+            declared = {provider_name(spec) for spec in self.authentication_providers}
+            methods = [pair for pair in methods if pair[0] in declared]
+        return Registry(self.authentication_providers, self.second_factor_providers, methods, environment=environment)
 
     @property
     def registry(self) -> Registry:
