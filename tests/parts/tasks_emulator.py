@@ -67,18 +67,16 @@ def missing_part() -> str | None:
 class TasksEmulator:
     """The emulator, in a process of its own while the context lasts.
 
-    Args:
-        target_port: Where tasks with an App Engine target are sent, on 127.0.0.1. HTTP tasks go to their own address.
-
     Attributes:
-        host: `127.0.0.1:PORT`.
+        target_port: Where tasks with an App Engine target are sent, on 127.0.0.1. HTTP tasks go to their own address.
+        host: `127.0.0.1:PORT`, also before it is started.
         queue: The full name of its one queue.
     """
 
     queue = QUEUE
 
     def __init__(self, *, target_port: int = 9) -> None:
-        self._target_port = target_port
+        self.target_port = target_port
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         self.host = f"127.0.0.1:{self.port}"
@@ -99,7 +97,7 @@ class TasksEmulator:
 
     def start(self) -> None:
         """Start it and wait until it listens. What an earlier run held is gone."""
-        where = ["-p", str(self.port), "-H", "127.0.0.1", "-t", str(self._target_port), "-d", self.queue]
+        where = ["-p", str(self.port), "-H", "127.0.0.1", "-t", str(self.target_port), "-d", self.queue]
         with open(self._log_path, "ab") as log:
             self._process = subprocess.Popen(
                 [_HOME / "bin" / "gcloud-tasks-emulator", "start", *where],
