@@ -20,7 +20,8 @@ from authflow.tasks.cloud_tasks import OVERDUE, PATH
 from authflow.tasks.protocol import TaskFailed
 from authflow.web import tasks as web_tasks
 from tests.parts.google_issuer import GoogleIssuer
-from tests.tasks.calls import ACCOUNT, BASE_URL, FROM_CRON, QUEUE_PATH, Desk, make_desk
+from tests.tasks.calls import ACCOUNT, BASE_URL, FROM_CRON, NAME, QUEUE_PATH, Desk, make_desk
+from tests.tasks.fake_cloud_tasks import FakeCloudTasks
 
 SWEEP = "/_tasks/sweep"
 THROTTLES = {429, 500, 502, 503, 504}
@@ -192,6 +193,53 @@ async def test_on_an_emulator_the_queue_may_give_its_full_name() -> None:
 
     assert answer.status == 200
     await desk.app.close()
+
+
+# --- There and back ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_queued_with_an_identity_token_is_let_in_when_it_comes_back() -> None:
+    """As the real service does it: the token is made for the audience and the account that the task names."""
+    async with FakeCloudTasks() as service:
+        with GoogleIssuer() as google:
+            desk = await make_desk(
+                on_app_engine=False, service_account=ACCOUNT, certs_url=google.certs_url, tasks_emulator=service.host
+            )
+            google.clock = desk.clock
+            write = desk.app.services.tasks.write(NAME, {"account_id": "a1"}, desk.clock())
+            await desk.store.commit([write])
+
+            # Told of the commit twice, it queues one task.
+            await desk.app.services.tasks.dispatch([write])
+            await desk.app.services.tasks.dispatch([write])
+
+            (task,) = service.created
+            call, wanted = task.http_request, task.http_request.oidc_token
+            token = google.id_token(
+                aud=wanted.audience, azp="1", sub="1", email=wanted.service_account_email, email_verified=True
+            )
+            headers = ((b"authorization", f"Bearer {token}".encode()),)
+            path = call.url.removeprefix(BASE_URL)
+            answers = [await desk.call(headers, call.body, path=path) for _ in range(5)]
+
+            assert [answer.json["status"] for answer in answers] == ["done", *["gone"] * 4]
+            assert len(desk.handler.tasks) == 1
+            assert google.hits == 1
+            await desk.app.close()
+
+
+async def test_what_is_queued_for_app_engine_is_let_in_when_it_comes_back() -> None:
+    async with FakeCloudTasks() as service:
+        desk = await make_desk(tasks_emulator=service.host)
+        write = desk.app.services.tasks.write(NAME, {"account_id": "a1"}, desk.clock())
+        await desk.store.commit([write])
+
+        await desk.app.services.tasks.dispatch([write])
+
+        call = service.created[0].app_engine_http_request
+        answer = await desk.call(body=call.body, path=call.relative_uri)
+        assert (answer.status, len(desk.handler.tasks)) == (200, 1)
+        await desk.app.close()
 
 
 # --- Calls that make no sense -----------------------------------------------------------------------------------------
