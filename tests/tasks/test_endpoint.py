@@ -355,6 +355,13 @@ async def test_a_sweep_leaves_alone_what_may_still_be_delivered(desk: Desk) -> N
     assert len(await desk.waiting()) == 1
 
 
+async def test_a_sweep_with_nothing_to_do_costs_two_queries(desk: Desk) -> None:
+    answer = await desk.call(FROM_CRON, path=SWEEP)
+
+    assert answer.bill.total("store") == answer.bill.total("store", "find") + answer.bill.total("store", "find_expired")
+    assert answer.bill.total("store") == 2
+
+
 async def test_a_failing_task_does_not_fail_the_sweep(desk: Desk) -> None:
     await desk.defer()
     desk.handler.faults = [OSError()]

@@ -175,3 +175,44 @@ def test_a_record_that_holds_no_task_cannot_be_read(change: dict[str, Plain]) ->
 def test_an_empty_record_cannot_be_read() -> None:
     with pytest.raises(TaskFailed):
         outbox.read(stored({"due_at": 1}))
+
+
+# --- Who works on it --------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_is_a_lease_until_it_ends() -> None:
+    record = task_of(outbox.written("send_mail", {}, NOW))
+    held = stored(outbox.claimed(record, NOW, LEASE).data)
+
+    assert outbox.is_leased(held, NOW)
+    assert outbox.is_leased(held, NOW + LEASE - timedelta(microseconds=1))
+    assert not outbox.is_leased(held, NOW + LEASE)
+
+
+def test_a_task_that_waits_for_its_time_is_nobodys() -> None:
+    fresh = task_of(outbox.written("send_mail", {}, NOW, timedelta(hours=1)))
+    held = stored(outbox.claimed(fresh, NOW, LEASE).data)
+    put_off = stored(outbox.postponed(held, NOW, 1).data)
+
+    assert not outbox.is_leased(fresh, NOW)
+    assert not outbox.is_leased(put_off, NOW)
+
+
+def test_a_task_that_was_put_off_can_be_claimed_again() -> None:
+    held = stored(outbox.claimed(task_of(outbox.written("send_mail", {}, NOW)), NOW, LEASE).data)
+    put_off = stored(outbox.postponed(held, NOW, 1).data)
+
+    assert outbox.is_leased(stored(outbox.claimed(put_off, NOW, LEASE).data), NOW)
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"leased": True}, {"leased": True, "due_at": None}, {"leased": 1, "due_at": 2**60}]
+)
+def test_a_record_that_is_no_task_is_nobodys(data: Data) -> None:
+    assert not outbox.is_leased(stored(data), NOW)
+
+
+@pytest.mark.parametrize("name", sorted(outbox.RESERVED))
+def test_no_task_takes_the_place_of_another_path(name: str) -> None:
+    with pytest.raises(ContractViolation):
+        outbox.written(name, {}, NOW)
