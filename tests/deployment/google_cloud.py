@@ -23,7 +23,7 @@ from typing import Self
 
 from tests.deployment.certificate import make_certificate
 
-PROJECT = "my-project"
+PROJECT = "test-project"
 TOKEN = "ya29.canary-of-the-access-token"
 SECRET_MANAGER = "secretmanager.googleapis.com"
 

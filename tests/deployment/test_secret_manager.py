@@ -30,7 +30,7 @@ from authflow.errors import ConfigurationError
 setting, endpoint, deadline = sys.argv[1:]
 try:
     text = secret_manager.read(
-        setting, "AUTHFLOW_SECRET_KEYS", project="my-project", endpoint=endpoint, pause=timedelta(0),
+        setting, "AUTHFLOW_SECRET_KEYS", project="test-project", endpoint=endpoint, pause=timedelta(0),
         deadline=timedelta(seconds=float(deadline)),
     )
     print(json.dumps({"text": text}))
@@ -165,7 +165,7 @@ def test_without_credentials_it_is_said_how_to_get_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hangs", "doing"), [("metadata", "looking for credentials"), ("secrets", "reading projects/my-project")]
+    ("hangs", "doing"), [("metadata", "looking for credentials"), ("secrets", f"reading projects/{PROJECT}")]
 )
 def test_a_server_that_never_answers_is_given_up_in_time(hangs: str, doing: str) -> None:
     with GoogleCloud(secrets={"keys": KEY}, hangs=hangs) as cloud:

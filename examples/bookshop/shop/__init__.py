@@ -1,0 +1,1 @@
+"""A bookshop that lets authflow log its people in."""
