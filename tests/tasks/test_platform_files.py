@@ -58,3 +58,13 @@ def test_a_sweep_is_over_before_the_next_one_and_long_before_app_engine_ends_it(
     assert (every, unit) == ("every", "minutes")
     assert sweeping < timedelta(minutes=int(count)) < timedelta(minutes=10)
     assert timedelta(minutes=int(count)) > OVERDUE
+
+
+def test_the_emulators_environment_is_pinned_with_hashes_and_names_no_address() -> None:
+    text = (ROOT / "requirements-tasks-emulator.txt").read_text(encoding="utf-8")
+    pins = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+
+    assert any(pin.startswith("gcloud-tasks-emulator==") for pin in pins)
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+    assert "://" not in text
+    assert "--index-url" not in text
