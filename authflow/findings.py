@@ -42,11 +42,15 @@ class Finding:
 
 async def findings(app: Application) -> AsyncIterator[Finding]:
     """Look at everything. The store is opened already, or does not answer."""
-    for finding in (*of_settings(app), *of_templates(app)):
+    from authflow.cloud_findings import of_cloud, of_upkeep  # Here, since that module needs `Finding` of this one.
+
+    for finding in (*of_settings(app), *of_cloud(app.settings), *of_templates(app)):
         yield finding
     try:
         await app.services.store.get((FIRST_ADMIN,))
         async for finding in _of_store(app):
+            yield finding
+        async for finding in of_upkeep(app):
             yield finding
     except StoreUnavailable as error:
         yield Finding("store_unavailable", f"the store does not answer: {error.detail}")

@@ -1,0 +1,119 @@
+"""What is dangerous about a deployment on Google Cloud, and about upkeep that nobody does. See `findings`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from authflow.errors import StoreConflict
+from authflow.findings import Finding
+from authflow.model import from_instant
+from authflow.store.protocol import Delete, Insert, Key, Store, Update
+from authflow.tasks import outbox
+from authflow.tokens import new_id
+
+if TYPE_CHECKING:
+    from authflow.assembly import Application
+    from authflow.settings import Settings
+
+OVERDUE = timedelta(minutes=15)
+"""Nobody looks after tasks that are late by this; a failed one is put off and not late."""
+
+LEFT_OVER = timedelta(days=3)
+"""Nobody deletes what has expired if something is there for so long; Datastore's own deletion takes a day or two."""
+
+_SMTP_RELAY = 25
+
+
+def of_cloud(settings: Settings) -> Iterator[Finding]:
+    """Look at settings that work and do harm."""
+    if settings.store.startswith("datastore:"):
+        if settings.datastore_emulator:
+            yield Finding(
+                "store_emulator", "DATASTORE_EMULATOR_HOST: an emulator forgets everything when it ends; unset it"
+            )
+        if settings.tasks == "local:":
+            yield Finding(
+                "tasks_local",
+                "AUTHFLOW_TASKS: local: looks into Datastore every two seconds, in every process; set cloudtasks:",
+            )
+    if settings.tasks.startswith("cloudtasks:"):
+        yield from _of_queue(settings)
+    if settings.on_app_engine:
+        yield from _of_app_engine(settings)
+
+
+def _of_queue(settings: Settings) -> Iterator[Finding]:
+    queue = settings.cloud_tasks
+    if settings.tasks_emulator:
+        yield Finding(
+            "tasks_emulator", "CLOUD_TASKS_EMULATOR_HOST: an emulator forgets its queue when it ends; unset it"
+        )
+    own = settings.google_cloud_project
+    if settings.on_app_engine and not queue.service_account and own and queue.project != own:
+        yield Finding(
+            "tasks_project",
+            f"AUTHFLOW_TASKS: a queue of {queue.project} calls that project's application, never this one of {own}",
+        )
+
+
+def _of_app_engine(settings: Settings) -> Iterator[Finding]:
+    if any(not key.startswith("secretmanager:") for key in settings.secret_keys):
+        yield Finding(
+            "keys_in_settings",
+            "AUTHFLOW_SECRET_KEYS: whoever may look at the deployed version sees the keys; set secretmanager:NAME",
+        )
+    if settings.mail.startswith("smtp://") and _port(settings.mail) == _SMTP_RELAY:
+        yield Finding("mail_port", "AUTHFLOW_MAIL: Google Cloud closes port 25; mail providers take mail at 587 or 465")
+    if settings.trusted_proxies:
+        yield Finding(
+            "trusted_proxies", "AUTHFLOW_TRUSTED_PROXIES: of no effect on App Engine, whose own header counts; unset it"
+        )
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None  # Refused elsewhere.
+
+
+async def of_upkeep(app: Application) -> AsyncIterator[Finding]:
+    """Look whether the store guards what it must, and whether anybody does the deferred work and the cleaning.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+    """
+    store, now = app.services.store, app.services.clock()
+    if app.settings.store.startswith("datastore:") and not await _guards(store):
+        yield Finding("store_unguarded", "AUTHFLOW_STORE: it takes a change made to an older record; use another")
+    late = await store.find(outbox.KIND, outbox.DUE, at_most=from_instant(now - OVERDUE), limit=1)
+    if late.records:
+        yield Finding(
+            "tasks_overdue",
+            "deferred work, such as mails, waits for more than a quarter of an hour: nobody does it. With Cloud Tasks"
+            " deploy queue.yaml and cron.yaml; without it let a server run, or authflow tasks run",
+        )
+    if await store.find_expired(now - LEFT_OVER, limit=1):
+        yield Finding(
+            "cleaning_overdue",
+            "what expired days ago is still there: deploy cron.yaml, or let cron run authflow clean once a day",
+        )
+
+
+async def _guards(store: Store) -> bool:
+    """Try whether a store refuses a write under a version that has passed, on a record of its own that is then gone."""
+    key = Key("probe", new_id())
+    await store.commit((Insert(key, {"step": 1}),))
+    try:
+        passed = (await store.get((key,)))[key].version
+        await store.commit((Update(key, {"step": 2}, passed),))
+        await store.commit((Update(key, {"step": 3}, passed),))
+    except StoreConflict:
+        return True
+    else:
+        return False
+    finally:
+        await store.commit((Delete(key),))
