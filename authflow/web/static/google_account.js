@@ -26,6 +26,7 @@
   });
 
   part("google-client").addEventListener("error", () => {
+    part("google-button").hidden = true;
     part("google-blocked").hidden = false;
   });
 })();
