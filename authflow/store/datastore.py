@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from authflow.errors import ConfigurationError
+from authflow.errors import BadInput, ConfigurationError
 from authflow.store import checks
 from authflow.store.datastore_calls import Calls, Deadline, together
 from authflow.store.datastore_codec import Codec, record
@@ -17,6 +17,8 @@ from authflow.store.protocol import Delete, Key, Page, Record, Write
 DEADLINE = timedelta(seconds=2)
 
 _MAX_LOOKUP = 1_000
+_FEW_EXPIRED = 50
+"""Of each kind, at first: most kinds have no more, and what is over the limit in the end was read in vain."""
 
 
 class DatastoreStore:
@@ -92,11 +94,13 @@ class DatastoreStore:
         checks.check_question(kind, field, question.bounds, limit)
         asked = checks.fingerprint(kind, field, question.bounds)
         start = None if cursor is None else checks.read_cursor(asked, cursor)
+        if start is not None and not _is_possible(Key(kind, start[1])):
+            raise BadInput("a cursor with a name that no record can have")
         self._connection.demand_open()
         deadline = Deadline(self._deadline)
         queries = question.queries(self._codec, start)
-        results = await together([self._calls.query(query, limit + 1, deadline) for query in queries])
-        found = [record(result) for result in results]
+        parts = await together([self._calls.query(query, limit + 1, deadline) for query in queries])
+        found = [record(result) for part in parts for result in part]
         records = found[:limit]
         if len(found) <= limit:
             return Page(records)
@@ -105,13 +109,20 @@ class DatastoreStore:
         return Page(records, checks.make_cursor(asked, end, records[-1].key.name))
 
     async def find_expired(self, now: datetime, *, limit: int = 500) -> Sequence[Record]:
-        """See `Store.find_expired`. It asks for each kind, all at once."""
+        """See `Store.find_expired`. It asks for each kind, all at once, and once more for those that have many."""
         self._connection.demand_open()
         checks.to_microseconds(now)
         deadline = Deadline(self._deadline)
-        queries = [self._calls.query(expired(kind, now), limit, deadline) for kind in sorted(SWEPT)]
-        results = await together(queries)
-        return sorted(map(record, results), key=lambda one: (one.expires_at or now, one.key))[:limit]
+        few = min(limit, _FEW_EXPIRED)
+        kinds = sorted(SWEPT)
+        parts = await together([self._calls.query(expired(kind, now), few, deadline) for kind in kinds])
+        if few < limit:
+            many = [number for number, part in enumerate(parts) if len(part) == few]
+            more = await together([self._calls.query(expired(kinds[number], now), limit, deadline) for number in many])
+            for number, part in zip(many, more, strict=True):
+                parts[number] = part
+        found = [record(result) for part in parts for result in part]
+        return sorted(found, key=lambda one: (one.expires_at or now, one.key))[:limit]
 
     async def commit(self, writes: Sequence[Write], *, durable: bool = True) -> None:
         """See `Store.commit`. Every commit is durable.

@@ -113,14 +113,18 @@ async def pause(number: int, deadline: Deadline) -> None:
     await asyncio.sleep(min(PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5), deadline.left()))  # noqa: S311
 
 
-async def together(calls: Sequence[Awaitable[Sequence[Message]]]) -> list[Message]:
-    """Make calls at once; return what they return in one row, once all have ended."""
+async def together(calls: Sequence[Awaitable[Sequence[Message]]]) -> list[Sequence[Message]]:
+    """Make calls at once; return what each returns, once all have ended.
+
+    Raises:
+        StoreUnavailable: One of them failed.
+    """
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    results: list[Message] = []
+    results: list[Sequence[Message]] = []
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
-        results += answer
+        results.append(answer)
     return results
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.parts.datastore_emulator import DatastoreEmulator
 from tests.parts.server import Server
 from tests.served.datastore import served
 from tests.served.test_races import (  # noqa: F401 - they are collected here, with the server of this module
@@ -30,6 +31,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.emulator]
 
 
 @pytest.fixture(scope="module", params=["datastore", "firestore"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with served(request, request.param) as (server, _):
-        yield server
+def running(request: pytest.FixtureRequest) -> Iterator[tuple[Server, DatastoreEmulator]]:
+    with served(request, request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def server(running: tuple[Server, DatastoreEmulator]) -> Server:
+    """The server on an empty store. The emulator keeps all it was given, and pauses for seconds to tidy up."""
+    server, emulator = running
+    emulator.reset()
+    return server

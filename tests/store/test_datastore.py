@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from authflow.errors import PayloadTooLarge, StoreConflict, StoreUnavailable
+from authflow.errors import BadInput, PayloadTooLarge, StoreConflict, StoreUnavailable
+from authflow.store import checks
 from authflow.store.datastore import DatastoreStore
 from authflow.store.datastore_calls import Deadline
 from authflow.store.datastore_codec import BODY, COMMIT_ID, EXPIRES_AT, MAX_BODY_BYTES
@@ -127,6 +128,14 @@ async def test_names_keep_their_order_when_some_are_reserved(store: DatastoreSto
     assert set(await store.get([Key("outbox", name) for name in names])) == {Key("outbox", name) for name in names}
 
 
+@pytest.mark.parametrize("name", ["", "x" * 1_001])
+async def test_a_forged_cursor_with_a_name_that_no_record_can_have_is_refused(store: DatastoreStore, name: str) -> None:
+    question = checks.fingerprint("outbox", "due_at", (None, None, None))
+
+    with pytest.raises(BadInput):
+        await store.find("outbox", "due_at", cursor=checks.make_cursor(question, 1, name))
+
+
 # --- Sizes ------------------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +222,18 @@ async def test_an_expiry_that_the_sweep_would_not_find_is_refused() -> None:
 
     with pytest.raises(ValueError, match="souvenir"):
         await store.commit([Insert(Key("souvenir", "x"), {}, NOW)])
+
+
+async def test_the_oldest_of_many_expired_of_several_kinds_are_found(store: DatastoreStore) -> None:
+    ages = {Key("session", f"s{n:03}"): n for n in range(120)} | {Key("event", f"e{n}"): n * 30 for n in range(5)}
+    keys = list(ages)
+    for start in range(0, len(keys), 100):
+        await store.commit([Insert(k, {}, NOW + timedelta(seconds=ages[k])) for k in keys[start : start + 100]])
+    later = NOW + timedelta(hours=1)
+
+    for limit in (1, 49, 50, 51, 75, 124, 125, 500):
+        found = await store.find_expired(later, limit=limit)
+        assert [record.key for record in found] == sorted(keys, key=lambda key: (ages[key], key))[:limit]
 
 
 async def test_a_question_whose_bounds_exclude_each_other_is_not_asked(store: DatastoreStore) -> None:
