@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from authflow.errors import StoreConflict, StoreUnavailable
 from authflow.store import checks
@@ -17,6 +18,7 @@ from authflow.store.protocol import Delete, Insert, Key, Put, Update, Write
 PROBE = "probe"
 """Kind of the records that a probe touches."""
 
+_PROBE_LIVES = timedelta(hours=1)
 _REFUSED = frozenset({Code.FAILED_PRECONDITION, Code.ALREADY_EXISTS, Code.NOT_FOUND})
 _NOBODY_KNOWS = "nobody knows whether the commit was carried out"
 _NO_GUARD = (
@@ -129,10 +131,12 @@ class Committer:
         """See `DatastoreStore.probe`."""
         await self._give_proof(deadline)
         key = Key(PROBE, secrets.token_urlsafe(12))
-        version = await self._version(Insert(key, {}), deadline)
+        # The sweep removes it if this process ends before it does.
+        expires_at = datetime.now(UTC) + _PROBE_LIVES
+        version = await self._version(Insert(key, {}, expires_at), deadline)
         try:
-            await self._version(Update(key, {}, version), deadline)
-            failed = await self._failure(Update(key, {}, version), deadline)
+            await self._version(Update(key, {}, version, expires_at), deadline)
+            failed = await self._failure(Update(key, {}, version, expires_at), deadline)
             if failed is None:
                 raise StoreUnavailable(_NO_GUARD)
             if failed.code is not Code.FAILED_PRECONDITION:

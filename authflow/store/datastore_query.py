@@ -30,6 +30,7 @@ SWEPT = frozenset(
         "name",
         "newest_attempt",
         "outbox",
+        "probe",
         "session",
         "spent",
         "ticket",
