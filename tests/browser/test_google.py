@@ -106,14 +106,14 @@ def choose(reader: Reader, who: str) -> None:
     button = reader.page.frame_locator("iframe").get_by_role("button", name="Continue with Google")
     with reader.page.expect_popup() as popup:
         button.click()
-    with reader.page.expect_navigation():
-        popup.value.get_by_role("button", name=who, exact=True).click()
+    person = popup.value.get_by_role("button", name=who, exact=True)
+    person.wait_for()
+    with answered(reader):
+        person.click()
 
 
 def choose_by_keyboard(reader: Reader) -> None:
     """Reach Google's button with the tabulator, and take whom Google's window offers first."""
-    from playwright.sync_api import Error
-
     page = reader.page
     page.frame_locator("iframe").get_by_role("button").wait_for()
     for _ in range(10):
@@ -124,9 +124,17 @@ def choose_by_keyboard(reader: Reader) -> None:
         page.keyboard.press("Enter")
     window = popup.value
     window.locator(":focus").wait_for()
-    # The window closes as soon as the key goes down, so that nobody is there to see it come up.
-    with page.expect_navigation(), contextlib.suppress(Error):
+    with answered(reader):
         window.keyboard.press("Enter")
+
+
+@contextlib.contextmanager
+def answered(reader: Reader) -> Iterator[None]:
+    """Wait until the page goes on. The window closes at once, perhaps before the browser says that it was pressed."""
+    from playwright.sync_api import Error
+
+    with reader.page.expect_navigation(), contextlib.suppress(Error):
+        yield
 
 
 def come(chromium: Any, server: Server, google: GoogleStandIn, **more: Any) -> Reader:
