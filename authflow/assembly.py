@@ -179,8 +179,14 @@ def make_queue(settings: Settings, store: Store, clock: Callable[[], datetime], 
 
 def make_transport(settings: Settings) -> MailTransport:
     """Make the mail transport that the settings name."""
+    address = settings.mail
+    if address.startswith("secretmanager:"):
+        # It holds a password. What is for a developer's machine has no business in a secret.
+        address = _secret(address, "AUTHFLOW_MAIL", settings).strip()
+        if not address.startswith(("smtp://", "smtps://")):
+            raise ConfigurationError("AUTHFLOW_MAIL: the secret that it names must hold smtp://... or smtps://...")
     try:
-        return transport_from_url(settings.mail, sender=mail_sender(settings))
+        return transport_from_url(address, sender=mail_sender(settings))
     except ConfigurationError as error:
         raise ConfigurationError(f"AUTHFLOW_MAIL, AUTHFLOW_MAIL_FROM: {error.detail}") from error
 
@@ -215,13 +221,17 @@ def _keys_named(given: str, settings: Settings) -> tuple[str, ...]:
     """Return a key that was given, or those that lie in the secret whose name was given: one a line, or by commas."""
     if not given.startswith("secretmanager:"):
         return (given,)
-    from authflow import secret_manager
-
-    text = secret_manager.read(given, "AUTHFLOW_SECRET_KEYS", project=settings.google_cloud_project)
+    text = _secret(given, "AUTHFLOW_SECRET_KEYS", settings)
     keys = tuple(key for line in text.splitlines() for part in line.split(",") if (key := part.strip()))
     if not keys:
         raise ConfigurationError("AUTHFLOW_SECRET_KEYS: the secret that it names holds no key")
     return keys
+
+
+def _secret(given: str, variable: str, settings: Settings) -> str:
+    from authflow import secret_manager
+
+    return secret_manager.read(given, variable, project=settings.google_cloud_project)
 
 
 def _keys_beside(database: Path) -> tuple[str, ...]:

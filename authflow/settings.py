@@ -176,8 +176,10 @@ def _check(settings: Settings) -> None:
                 f"{PREFIX}TASKS: outside App Engine a task proves its origin by a service account; add "
                 "?service_account=EMAIL"
             )
-    if not settings.mail.startswith(("console:", "file:", "smtp://", "smtps://")):
-        raise ConfigurationError(f"{PREFIX}MAIL must be console:, file:DIR, smtp://... or smtps://...")
+    if not settings.mail.startswith(("console:", "file:", "smtp://", "smtps://", "secretmanager:")):
+        raise ConfigurationError(
+            f"{PREFIX}MAIL must be console:, file:DIR, smtp://..., smtps://... or secretmanager:NAME of such an address"
+        )
     if settings.mail.startswith("console:") and not is_loopback(settings.base_url):
         raise ConfigurationError(f"{PREFIX}MAIL: console: is for a loopback {PREFIX}BASE_URL only")
     for key in settings.secret_keys:
