@@ -25,7 +25,8 @@ def lifetime(headers: Iterable[tuple[str, str]]) -> timedelta:
     for name, value in headers:
         values.setdefault(name.lower(), []).append(value.strip())
     directives = _directives(values.get("cache-control", ()))
-    if not {"no-store", "no-cache"}.isdisjoint(directives) or "*" in values.get("vary", ()):
+    varies = {part.strip() for part in ",".join(values.get("vary", ())).split(",")}
+    if not {"no-store", "no-cache"}.isdisjoint(directives) or "*" in varies:
         return _NONE
     if "max-age" in directives:
         span = _seconds(directives["max-age"])
