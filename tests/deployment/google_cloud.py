@@ -34,6 +34,7 @@ class GoogleCloud:
     Args:
         secrets: By name, what the newest version of each holds.
         denied: Secrets that the service account may not read.
+        disabled: Versions that are switched off, of any secret.
         answers: Statuses that Secret Manager answers with before it behaves; 0 cuts the connection.
         body: What it answers with instead of a secret.
         is_enabled: Whether the API is switched on in the project.
@@ -48,6 +49,7 @@ class GoogleCloud:
         *,
         secrets: Mapping[str, str | bytes] | None = None,
         denied: tuple[str, ...] = (),
+        disabled: tuple[str, ...] = (),
         answers: tuple[int, ...] = (),
         body: bytes | None = None,
         is_enabled: bool = True,
@@ -55,6 +57,7 @@ class GoogleCloud:
     ) -> None:
         self.secrets = dict(secrets or {})
         self.denied = denied
+        self.disabled = disabled
         self.answers = list(answers)
         self.body = body
         self.is_enabled = is_enabled
@@ -113,7 +116,7 @@ class GoogleCloud:
             return 403, json.dumps({"error": {"status": "PERMISSION_DENIED"}}).encode()
         if secret not in self.secrets:
             return 404, json.dumps({"error": {"status": "NOT_FOUND"}}).encode()
-        if version == "1":
+        if version in self.disabled:
             return 400, json.dumps({"error": {"status": "FAILED_PRECONDITION"}}).encode()
         if self.body is not None:
             return 200, self.body

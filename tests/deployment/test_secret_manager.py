@@ -134,7 +134,7 @@ def test_an_api_that_is_off_names_the_command() -> None:
 
 
 def test_a_version_that_is_switched_off_is_named() -> None:
-    with GoogleCloud(secrets={"keys": KEY}) as cloud:
+    with GoogleCloud(secrets={"keys": KEY}, disabled=("1",)) as cloud:
         assert "version 1 of the secret keys is disabled" in refusal(cloud, "secretmanager:keys/versions/1")
 
 
