@@ -200,6 +200,7 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
         },
     ),
     "enrol.html": (
+        {"stage": "start", "label": "Security key", "cancel_url": "/user/cancel", **BUTTON},
         {"label": "Security key", "stage": "start", **BUTTON},
         {"label": "Security key", "stage": "confirm", "form": form("/add", asked(CODE)), "params": QR},
         {"label": "Security key", "stage": "confirm", "form": form("/add", asked(CODE))},

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from authflow.errors import AlreadyEnrolled, AuthflowError
+from authflow.flow import FlowKind
 from authflow.messages import sentence
 from authflow.provider import Ask, Charge, Enrols, IssuesCodes, SecondFactorProvider
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.web.exchange import Exchange
-from authflow.web.login import present
+from authflow.web.login import CANCEL_PATH, present
 from authflow.web.routes import Assurance, Handler, Route
 from authflow.web.views import Form, Meaning, SessionChange, View
 
@@ -32,11 +33,13 @@ def routes(providers: Iterable[SecondFactorProvider]) -> list[Route]:
 
 def _add_page(provider: SecondFactorProvider) -> Handler:
     async def page(x: Exchange) -> View:
-        if not await _is_pending(x, provider):
+        is_owed = await _is_pending(x, provider)
+        if not is_owed:
             current = await x.demand_fresh()
             if provider.name in current.account.factors:
                 raise AlreadyEnrolled()
-        return _stage(x, provider, "start", Form(f"/user/{provider.path}/add", ()), flow=x.get("flow"))
+        form = Form(f"/user/{provider.path}/add", ())
+        return _stage(x, provider, "start", form, flow=x.get("flow"), is_owed=is_owed)
 
     return page
 
@@ -75,7 +78,8 @@ def _add(provider: SecondFactorProvider) -> Handler:
                 form = Form(f"/user/{provider.path}/add", ask.fields, ask.values)
                 status = 400 if charge is Charge.NOTHING else 200
                 errors = (sentence(reason, provider.messages),)
-                view = _stage(x, provider, "confirm", form, flow=handle, ask=ask)
+                is_owed = flow.kind is not FlowKind.ENROL
+                view = _stage(x, provider, "confirm", form, flow=handle, ask=ask, is_owed=is_owed)
                 return replace(view, status=status, reason=reason, errors=errors)
 
     return add
@@ -85,11 +89,19 @@ def _confirm(x: Exchange, provider: SecondFactorProvider, begun: StepOwed) -> Vi
     ask = begun.ask if isinstance(begun.ask, Ask) else Ask(())
     form = Form(f"/user/{provider.path}/add", ask.fields, ask.values)
     handle = x.edge.app.engine.sealer.handle(begun.flow)
-    return _stage(x, provider, "confirm", form, flow=handle, ask=ask)
+    is_owed = begun.flow.kind is not FlowKind.ENROL
+    return _stage(x, provider, "confirm", form, flow=handle, ask=ask, is_owed=is_owed)
 
 
 def _stage(
-    x: Exchange, provider: SecondFactorProvider, stage: str, form: Form, *, flow: str = "", ask: Ask | None = None
+    x: Exchange,
+    provider: SecondFactorProvider,
+    stage: str,
+    form: Form,
+    *,
+    flow: str = "",
+    ask: Ask | None = None,
+    is_owed: bool = False,
 ) -> View:
     own = f"{provider.name}/add.html"
     template = own if x.edge.app.renderer.has(own) else "enrol.html"
@@ -98,7 +110,7 @@ def _stage(
         template,
         form=form,
         params=ask.params if ask else {},
-        extra={"stage": stage, "label": provider.label},
+        extra={"stage": stage, "label": provider.label, "cancel_url": CANCEL_PATH if is_owed else ""},
         flow=flow,
         provider=provider,
     )

@@ -680,6 +680,32 @@ async def test_an_enrolment_that_is_owed_is_the_last_step_of_the_login() -> None
     assert await is_logged_in(person)
 
 
+async def test_an_enrolment_that_is_owed_says_so_and_can_be_given_up() -> None:
+    site = await make_site(Strict())
+    await site.account(roles=("admin",))
+    person = site.person()
+
+    page = await person.follow(await person.log_in())
+    asked = await person.send(page.form("add"))
+    wrong = await person.send(asked.form("add"), otptoken=site.wrong_code())
+    gone = await person.send(wrong.form("cancel"))
+
+    assert "Your account needs a second step" in page.text
+    assert all("Not now" not in seen.text for seen in (page, asked, wrong))
+    assert gone.location == "/user/login"
+    assert not await is_logged_in(person)
+
+
+async def test_an_enrolment_by_choice_can_be_left(site: Site) -> None:
+    await site.account()
+    person = await site.logged_in()
+
+    page = await person.get("/user/f2_timebasedotp/add")
+
+    assert "Not now" in page.text
+    assert "needs a second step" not in page.text
+
+
 # --- A fresh login ----------------------------------------------------------------------------------------------------
 
 
