@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from authflow.errors import StoreConflict
 from authflow.findings import Finding
@@ -25,6 +25,9 @@ LEFT_OVER = timedelta(days=3)
 """Nobody deletes what has expired if something is there for so long; Datastore's own deletion takes a day or two."""
 
 _SMTP_RELAY = 25
+
+_PROBE_LIVES = timedelta(hours=1)
+"""So that the sweep finds the record of a probe that was cut short."""
 
 
 def of_cloud(settings: Settings) -> Iterator[Finding]:
@@ -65,7 +68,13 @@ def _of_app_engine(settings: Settings) -> Iterator[Finding]:
             "keys_in_settings",
             "AUTHFLOW_SECRET_KEYS: whoever may look at the deployed version sees the keys; set secretmanager:NAME",
         )
-    if settings.mail.startswith("smtp://") and _port(settings.mail) == _SMTP_RELAY:
+    server = _server(settings.mail)
+    if server is not None and server.password:
+        yield Finding(
+            "mail_password_in_settings",
+            "AUTHFLOW_MAIL: whoever may look at the deployed version sees the password; set secretmanager:NAME",
+        )
+    if server is not None and server.port == _SMTP_RELAY:
         yield Finding("mail_port", "AUTHFLOW_MAIL: Google Cloud closes port 25; mail providers take mail at 587 or 465")
     if settings.trusted_proxies:
         yield Finding(
@@ -73,11 +82,16 @@ def _of_app_engine(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _port(url: str) -> int | None:
+def _server(mail: str) -> SplitResult | None:
+    """Take apart the address of a mail server; None where there is none, or where it is refused anyway."""
+    if not mail.startswith(("smtp://", "smtps://")):
+        return None
     try:
-        return urlsplit(url).port
+        server = urlsplit(mail)
+        _ = server.port
     except ValueError:
-        return None  # Refused elsewhere.
+        return None
+    return server
 
 
 async def of_upkeep(app: Application) -> AsyncIterator[Finding]:
@@ -87,7 +101,7 @@ async def of_upkeep(app: Application) -> AsyncIterator[Finding]:
         StoreUnavailable: The store does not answer.
     """
     store, now = app.services.store, app.services.clock()
-    if app.settings.store.startswith("datastore:") and not await _guards(store):
+    if app.settings.store.startswith("datastore:") and not await _guards(store, now + _PROBE_LIVES):
         yield Finding("store_unguarded", "AUTHFLOW_STORE: it takes a change made to an older record; use another")
     late = await store.find(outbox.KIND, outbox.DUE, at_most=from_instant(now - OVERDUE), limit=1)
     if late.records:
@@ -103,14 +117,14 @@ async def of_upkeep(app: Application) -> AsyncIterator[Finding]:
         )
 
 
-async def _guards(store: Store) -> bool:
+async def _guards(store: Store, expires_at: datetime) -> bool:
     """Try whether a store refuses a write under a version that has passed, on a record of its own that is then gone."""
     key = Key("probe", new_id())
-    await store.commit((Insert(key, {"step": 1}),))
+    await store.commit((Insert(key, {"step": 1}, expires_at),))
     try:
         passed = (await store.get((key,)))[key].version
-        await store.commit((Update(key, {"step": 2}, passed),))
-        await store.commit((Update(key, {"step": 3}, passed),))
+        await store.commit((Update(key, {"step": 2}, passed, expires_at),))
+        await store.commit((Update(key, {"step": 3}, passed, expires_at),))
     except StoreConflict:
         return True
     else:

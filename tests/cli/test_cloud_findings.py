@@ -22,7 +22,7 @@ ON_APP_ENGINE = {
     "AUTHFLOW_TASKS": "cloudtasks:my-project/europe-west1/mail",
     "AUTHFLOW_SECRET_KEYS": "secretmanager:keys",
     "AUTHFLOW_BASE_URL": "https://login.example.org",
-    "AUTHFLOW_MAIL": "smtp://mail.example.org:587",
+    "AUTHFLOW_MAIL": "secretmanager:mail",
 }
 ACCOUNT = "?service_account=tasks@my-project.iam.gserviceaccount.com"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -46,6 +46,7 @@ def test_the_settings_of_app_engine_are_sound() -> None:
         ("AUTHFLOW_SECRET_KEYS", KEY, "keys_in_settings"),
         ("AUTHFLOW_SECRET_KEYS", f"secretmanager:keys,{KEY}", "keys_in_settings"),
         ("AUTHFLOW_MAIL", "smtp://mail.example.org:25", "mail_port"),
+        ("AUTHFLOW_MAIL", f"smtps://user:{KEY.replace(' ', '')}@mail.example.org", "mail_password_in_settings"),
         ("AUTHFLOW_TRUSTED_PROXIES", "1", "trusted_proxies"),
     ],
 )
@@ -55,6 +56,7 @@ def test_what_works_and_does_harm_is_found_by_its_variable(name: str, value: str
     assert finding.code == code
     assert name in finding.message
     assert KEY not in finding.message
+    assert "command" not in finding.message, "no part of it either"
 
 
 def test_an_identity_token_may_come_with_the_tasks_of_another_project() -> None:

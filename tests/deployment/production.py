@@ -25,8 +25,9 @@ LOCATION = "europe-west1"
 QUEUE = "mail"
 DOMAIN = "login.example.org"
 BASE_URL = f"https://{DOMAIN}"
+MAIL_PASSWORD = "p@ss of the m/ail"
 KEY = "canary-key-of-a-production-that-is-none"
-MARKED = {"PROJECT": PROJECT, "LOCATION": LOCATION, "DOMAIN": DOMAIN, "SMTP_HOST": "smtp.example.org"}
+MARKED = {"PROJECT": PROJECT, "LOCATION": LOCATION, "DOMAIN": DOMAIN}
 APP_ENGINE = {"GAE_ENV": "standard", "GAE_SERVICE": "default", "GOOGLE_CLOUD_PROJECT": PROJECT}
 
 
@@ -64,7 +65,7 @@ class Production:
         self._settings = deployed_settings(folder) | dict(settings or {})
         self.server = Entrypoint(folder, {}, log_folder, base_url=BASE_URL, confined=confined)
         self.cloud = GoogleCloud(secrets={"authflow-keys": KEY + "\n"})
-        self.sink = SmtpSink()
+        self.sink = SmtpSink(login=("mailer", MAIL_PASSWORD))
         self._datastore = DatastoreEmulator()
         self._tasks = TasksEmulator(target_port=self.server.port)
         self._tasks.queue = f"projects/{PROJECT}/locations/{LOCATION}/queues/{QUEUE}"
@@ -74,6 +75,7 @@ class Production:
         with contextlib.ExitStack() as parts:
             for part in (self.cloud, self.sink, self._datastore, self._tasks):
                 parts.enter_context(part)  # type: ignore[arg-type]
+            self.cloud.secrets["authflow-mail"] = self.sink.url
             self.server.environment = {**self.environment, **APP_ENGINE, "PORT": str(self.server.port)}
             parts.enter_context(self.server)
             self._parts = parts.pop_all()
@@ -91,7 +93,6 @@ class Production:
             self._bin,
             **self.cloud.environment,
             **self._settings
-            | {"AUTHFLOW_MAIL": self.sink.url}
             | {"DATASTORE_EMULATOR_HOST": self._datastore.host, "CLOUD_TASKS_EMULATOR_HOST": self._tasks.host},
         )
 

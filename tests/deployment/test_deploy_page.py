@@ -148,7 +148,7 @@ def test_app_yaml_holds_names_of_secrets_and_no_secret(folder: Path) -> None:
     variables = app_yaml(folder)["env_variables"]
 
     assert variables["AUTHFLOW_SECRET_KEYS"] == "secretmanager:authflow-keys/versions/1"
-    assert "@" not in variables["AUTHFLOW_MAIL"]
+    assert variables["AUTHFLOW_MAIL"] == "secretmanager:authflow-mail/versions/1"
 
 
 # --- What it costs ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +19,7 @@ from authflow.web.html import STYLESHEET
 from tests.deployment import upload
 from tests.deployment.entrypoint import Entrypoint, Visitor, clean_environment
 from tests.deployment.mails import link_in, wait_until
-from tests.deployment.production import APP_ENGINE, BASE_URL, KEY, MARKED, Production, deployed_settings
+from tests.deployment.production import APP_ENGINE, BASE_URL, KEY, MAIL_PASSWORD, MARKED, Production, deployed_settings
 from tests.parts import datastore_emulator, tasks_emulator
 from tests.parts.require import require
 from tests.web_kit import Page
@@ -57,10 +58,8 @@ def operator(production: Production, folder: Path, script: str) -> str:
     """Do in a shell what docs/deploy.md tells, from an operator's machine with the operator's own credentials."""
     shutil.copyfile(ROOT / "app.yaml", folder / "app.yaml")
     settings = marked_block("settings file") + marked_block("operator's settings")
-    # The mail server of the tests is another one than app.yaml's.
-    mail = f"export AUTHFLOW_MAIL='{production.sink.url}'"
     done = production.shell(
-        f'authflow() {{ python -m authflow.cli "$@"; }}\n{settings}\n{mail}\n{script}',
+        f'authflow() {{ python -m authflow.cli "$@"; }}\n{settings}\n{script}',
         folder,
         PYTHONPATH=str(ROOT),
         ADMIN=ADMIN,
@@ -169,6 +168,8 @@ async def test_the_log_tells_events_and_neither_keys_nor_links(production: Produ
     log = production.server.log()
     assert '"type": "login_completed"' in log
     assert KEY not in log
+    assert MAIL_PASSWORD not in log
+    assert quote(MAIL_PASSWORD, safe="") not in log
     assert "setup_key" not in log
     assert PASSWORD not in log
 
@@ -205,6 +206,7 @@ async def test_the_address_is_app_engines_word_and_never_the_visitors(production
         ("AUTHFLOW_MAIL", "console:"),
         ("AUTHFLOW_MAIL", "file:/tmp/mails"),
         ("AUTHFLOW_MAIL", ""),
+        ("AUTHFLOW_MAIL", "http://smtp.example.org"),
         ("AUTHFLOW_MAIL_FROM", ""),
         ("AUTHFLOW_BASE_URL", f"http://{BASE_URL.partition('//')[2]}"),
         ("AUTHFLOW_BASE_URL", "http://localhost:8080"),
@@ -218,7 +220,8 @@ async def test_the_address_is_app_engines_word_and_never_the_visitors(production
 def test_an_unsafe_or_missing_setting_refuses_to_start(
     uploaded: Path, deployed_bin: Path, confined: tuple[str, ...], tmp_path: Path, name: str, value: str
 ) -> None:
-    settings = deployed_settings(uploaded) | {"AUTHFLOW_SECRET_KEYS": KEY} | {name: value}
+    known = {"AUTHFLOW_SECRET_KEYS": KEY, "AUTHFLOW_MAIL": "smtp://smtp.example.org:587"}
+    settings = deployed_settings(uploaded) | known | {name: value}
     environment = clean_environment(deployed_bin, **APP_ENGINE, **settings)
     process = Entrypoint(uploaded, environment, tmp_path, confined=confined)
 
