@@ -68,7 +68,7 @@ class GoogleAccount(FederatedProvider):
     login_domains: Sequence[str] = ()
     google_nonce_required: bool = True
     certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
-    issuers: frozenset[str] = frozenset({ISSUER, "accounts.google.com"})
+    issuers: Sequence[str] = (ISSUER, "accounts.google.com")
 
     token_field: ClassVar[Field] = Field("token", FieldType.HIDDEN, "Google's confirmation", max_length=16 * 1024)
 
@@ -147,7 +147,7 @@ class GoogleAccount(FederatedProvider):
         return await context.id_token(
             submission.get(self.token_field.name),
             certs_url=self.certs_url,
-            issuers=self.issuers,
+            issuers=frozenset(self.issuers),
             audience=self._client_id,
         )
 

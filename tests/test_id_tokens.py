@@ -383,6 +383,16 @@ async def test_after_an_outage_everything_is_as_before(google, read, clock) -> N
     assert await read(google.key.token(good(google)))
 
 
+async def test_what_was_garbled_once_is_asked_for_again_although_it_might_be_kept(google, read, clock) -> None:
+    google.certs = {**google.certs, "error": "half broken"}
+    with pytest.raises(FetchFailed):
+        await read(google.key.token(good(google)))
+    del google.certs["error"]
+    clock.pass_by(timedelta(minutes=1))
+
+    assert await read(google.key.token(good(google)))
+
+
 def certificate_of_another_kind() -> str:
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     made = x509.load_pem_x509_certificate(FOREIGN.pem.encode())
