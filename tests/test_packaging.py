@@ -24,7 +24,7 @@ DECLARED = {
     "requirements-build.txt": BUILD,
 }
 
-OURS = {"authflow", "providers", "tests", "benchmarks"}
+OURS = {"authflow", "providers", "tests", "benchmarks", "shop"}
 
 
 def pins_of(file: str) -> dict[str, Requirement]:
@@ -136,6 +136,20 @@ def test_a_requirements_file_holds_pins_with_hashes_and_no_address(file: str) ->
 
 def test_what_is_served_imports_declared_dependencies_only() -> None:
     assert undeclared_imports(["authflow", "providers"], RUNTIME) == set()
+
+
+def test_the_examples_import_declared_dependencies_only() -> None:
+    assert undeclared_imports(["examples"], RUNTIME) == set()
+
+
+def test_googles_credentials_bring_the_transport_that_is_imported() -> None:
+    """`google.auth.transport.requests` needs a distribution that google-auth brings with an extra alone."""
+    imported = {module for module, _ in imports_of("authflow")}
+    (google_auth,) = [one for one in RUNTIME if one.name == "google-auth"]
+
+    assert "google.auth.transport.requests" in imported
+    assert google_auth.extras == {"requests"}
+    assert "requests" in pins_of("requirements.txt")
 
 
 def test_what_is_tested_imports_declared_dependencies_only() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +50,7 @@ def test_a_bare_laptop_needs_no_setting() -> None:
         ("TASKS", WITH_ACCOUNT, "tasks", WITH_ACCOUNT),
         ("MAIL", "file:/tmp/mail", "mail", "file:/tmp/mail"),
         ("MAIL", "smtp://u:p@host:587", "mail", "smtp://u:p@host:587"),
+        ("MAIL", "secretmanager:mail/versions/1", "mail", "secretmanager:mail/versions/1"),
         ("MAIL_FROM", "login@example.org", "mail_from", "login@example.org"),
         ("SECRET_KEYS", f"{KEY}, {KEY[::-1]} ,", "secret_keys", (KEY, KEY[::-1])),
         ("SECRET_KEYS", "secretmanager:x", "secret_keys", ("secretmanager:x",)),
@@ -203,6 +207,60 @@ def test_app_engine_takes_what_lives_outside_the_instance() -> None:
 def test_app_engine_refuses_what_dies_with_the_instance(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"AUTHFLOW_{name}"):
         from_environment(APP_ENGINE | {f"AUTHFLOW_{name}": value})
+
+
+def test_app_engine_takes_secrets_by_their_names() -> None:
+    named = {"AUTHFLOW_SECRET_KEYS": "secretmanager:keys", "AUTHFLOW_MAIL": "secretmanager:mail"}
+
+    settings = from_environment(APP_ENGINE | named)
+
+    assert (settings.secret_keys, settings.mail) == (("secretmanager:keys",), "secretmanager:mail")
+
+
+@pytest.mark.parametrize("name", ["DATASTORE_EMULATOR_HOST", "CLOUD_TASKS_EMULATOR_HOST"])
+def test_an_emulator_on_this_machine_is_accepted_with_app_engines_settings(name: str) -> None:
+    settings = from_environment({**APP_ENGINE, name: "127.0.0.1:8081"})
+
+    assert "127.0.0.1:8081" in (settings.datastore_emulator, settings.tasks_emulator)
+
+
+# --- As docs/settings.md has them -------------------------------------------------------------------------------------
+
+
+def examples() -> dict[str, dict[str, str]]:
+    """Return the examples of the page by their headings; each goes on from the one before."""
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    block = page.partition("### Examples")[2].partition("```sh\n")[2].partition("```")[0]
+    found: dict[str, dict[str, str]] = {}
+    so_far: dict[str, str] = {}
+    for part in block.split("\n\n"):
+        heading, *lines = part.splitlines()
+        words = [shlex.split(line) for line in lines if line.startswith("export ")]
+        so_far = so_far | dict(word.split("=", 1) for _, word in words)
+        found[heading] = so_far
+    return found
+
+
+@pytest.mark.parametrize("heading", examples())
+def test_an_example_of_the_page_is_accepted(heading: str) -> None:
+    # The one substitution in it.
+    variables = {name: value.replace("$(cat /etc/authflow/keys)", KEY) for name, value in examples()[heading].items()}
+
+    assert from_environment(variables)
+
+
+def test_a_value_for_google_cloud_on_the_page_is_accepted() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = page.partition("### Google Cloud")[2].partition("\n\nThe credentials")[0]
+    told = re.findall(r"`((?:AUTHFLOW_\w+=)?((?:datastore|cloudtasks|secretmanager):[^`]*))`", rows)
+
+    assert len(told) >= 8
+    for _, value in told:
+        value = value.replace("EMAIL", "tasks@my-project.iam.gserviceaccount.com").replace("PROJECT", "my-project")
+        variable = {"datastore": "STORE", "cloudtasks": "TASKS", "secretmanager": "SECRET_KEYS"}[
+            value.partition(":")[0]
+        ]
+        assert from_environment(APP_ENGINE | {f"AUTHFLOW_{variable}": value})
 
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------
