@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import get_args
 
 import pytest
@@ -17,6 +18,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 INDEX_FILE = ROOT / "index.yaml"
 """The Datastore emulator refuses a query that needs an index this file lacks. The other one knows no such thing."""
 
+PATIENCE = timedelta(seconds=20)
 PROJECT = "demo-authflow"
 
 
@@ -37,8 +39,8 @@ class Emulators:
         return self._running[backend].host
 
     def store(self, backend: Backend, **more) -> DatastoreStore:
-        """Make a store in a fresh namespace; it is not open yet."""
-        return DatastoreStore(PROJECT, new_namespace(), emulator_host=self.host(backend), **more)
+        """Make a store in a fresh namespace; it is not open yet. It has patience with a cold or busy emulator."""
+        return DatastoreStore(PROJECT, new_namespace(), emulator_host=self.host(backend), deadline=PATIENCE, **more)
 
     def close(self) -> None:
         self._stack.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -260,3 +262,28 @@ async def test_the_emulator_of_these_tests_refuses_a_query_without_its_index(emu
     with pytest.raises(StoreUnavailable, match="index"):
         await store._calls.query(query, 5, Deadline(timedelta(seconds=5)))
     await store.close()
+
+
+# --- What is imported -------------------------------------------------------------------------------------------------
+
+
+def test_one_module_of_the_store_knows_google_s_libraries() -> None:
+    knowing = [
+        path.name
+        for path in (ROOT / "authflow" / "store").glob("*.py")
+        if re.search(r"^\s*(?:from|import) (?:google|grpc)", path.read_text(), re.MULTILINE)
+    ]
+
+    assert knowing == ["datastore_rpc.py"]
+
+
+def test_an_application_with_another_store_does_not_load_them() -> None:
+    program = (
+        "import sys; from authflow.assembly import build; from authflow.settings import from_environment;"
+        "build(from_environment({'AUTHFLOW_STORE': 'memory:'}));"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('grpc', 'proto') or 'datastore' in name])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "[]", done.stderr
