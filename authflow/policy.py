@@ -38,12 +38,14 @@ class Rules:
         second_factors: Names of the registered second-factor providers.
         substitutes: Those of them that stand in for another one and are never demanded or offered first.
         enrollable: Those of them that a person can enrol without help.
+        passwords: Primaries whose secret a person chooses: what registration, recovery and set-up make.
     """
 
     pairs: tuple[tuple[str, str | None], ...]
     second_factors: tuple[str, ...] = ()
     substitutes: frozenset[str] = frozenset()
     enrollable: frozenset[str] = frozenset()
+    passwords: tuple[str, ...] = ()
 
     @property
     def primaries(self) -> tuple[str, ...]:
@@ -90,11 +92,11 @@ def remaining_steps(kind: FlowKind, proofs: Sequence[Proof], rules: Rules, stand
         case FlowKind.STEP_UP:
             return _step_up(proofs, rules, standing)
         case FlowKind.RECOVER | FlowKind.SETUP:
-            return _in_order(proofs, (_step(StepKind.PROVE, (TICKET,)), _step(StepKind.ENROL, rules.primaries)))
+            return _in_order(proofs, (_step(StepKind.PROVE, (TICKET,)), _step(StepKind.ENROL, rules.passwords)))
         case FlowKind.VERIFY:
             return _in_order(proofs, (_step(StepKind.PROVE, (TICKET,)), _step(StepKind.ACCEPT, (CONSENT,))))
         case FlowKind.REGISTER:
-            return _in_order(proofs, (_step(StepKind.ENROL, rules.primaries),))
+            return _in_order(proofs, (_step(StepKind.ENROL, rules.passwords),))
         case FlowKind.ENROL:
             return _enrolment(proofs, rules, standing)
         case FlowKind.SETTINGS:

@@ -91,6 +91,8 @@ class Registry:
             substitutes=frozenset(p.name for p in self.second_factors if p.is_substitute),
             # A factor in no pair would never be asked for: nobody should believe to be protected by it.
             enrollable=frozenset(p.name for p in self.second_factors if isinstance(p, Enrols) and p.name in paired),
+            # One: where several ways to log in are offered, what recovery makes must not be a matter of choice.
+            passwords=(self.password_provider.name,) if self.password_provider else (),
         )
 
     @cached_property

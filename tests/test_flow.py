@@ -192,6 +192,7 @@ RULES = Rules(
     second_factors=("totp", "key", "codes"),
     substitutes=frozenset({"codes"}),
     enrollable=frozenset({"totp"}),
+    passwords=("password",),
 )
 NO_FACTOR = Standing(is_active=True, present=frozenset({"password"}))
 BOTH = Standing(is_active=True, enrolled=("totp", "key"), present=frozenset({"password", "totp", "key", "codes"}))

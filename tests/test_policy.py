@@ -29,6 +29,7 @@ RULES = Rules(
     second_factors=("totp", "key", "codes"),
     substitutes=frozenset({"codes"}),
     enrollable=frozenset({"totp"}),
+    passwords=("password",),
 )
 
 
@@ -131,7 +132,7 @@ def test_usable_and_orphaned_factors_are_told_apart() -> None:
         (FlowKind.VERIFY, (TICKET,), Owing((Step(StepKind.ACCEPT, (CONSENT,)),))),
         (FlowKind.VERIFY, (CONSENT,), Owing((Step(StepKind.PROVE, (TICKET,)), Step(StepKind.ACCEPT, (CONSENT,))))),
         (FlowKind.VERIFY, (TICKET, CONSENT), Owing()),
-        (FlowKind.REGISTER, (), Owing((Step(StepKind.ENROL, ("password", "google")),))),
+        (FlowKind.REGISTER, (), Owing((Step(StepKind.ENROL, ("password",)),))),
         (FlowKind.SETTINGS, (), prove("password", "google")),
         (FlowKind.ENROL, (), Owing((Step(StepKind.ENROL, ("totp",)),))),
         (FlowKind.ENROL, ("totp",), Owing()),
@@ -145,7 +146,7 @@ def test_each_other_kind_owes_its_own_steps(kind: FlowKind, proved: tuple[str, .
 
 @pytest.mark.parametrize("kind", [FlowKind.RECOVER, FlowKind.SETUP])
 def test_a_new_password_needs_the_ticket_first(kind: FlowKind) -> None:
-    enrol = Step(StepKind.ENROL, ("password", "google"))
+    enrol = Step(StepKind.ENROL, ("password",))
     both = Owing((Step(StepKind.PROVE, (TICKET,)), enrol))
 
     assert remaining_steps(kind, (), RULES, None) == both
