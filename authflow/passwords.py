@@ -1,7 +1,8 @@
 """Password hashes: the forms we read and the one form we write.
 
 This is the one door to bcrypt. A verification costs the same for an unknown name, an account without a password, a
-damaged hash and a wrong password, so that time does not tell which of them it was (ASVS 6.3.8).
+damaged hash and a wrong password, so that time does not tell which of them it was (ASVS 6.3.8). That holds for hashes
+that were brought along too (`foreign_hashes`), as long as judging them costs no more than one of ours.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
@@ -18,6 +20,8 @@ from typing import Final, ParamSpec, TypeVar
 import bcrypt
 
 from authflow.errors import BadInput, ConfigurationError
+from authflow.foreign_hashes import PREFIX as PBKDF2_PREFIX
+from authflow.foreign_hashes import Pbkdf2, read_pbkdf2
 from authflow.hashing_pool import HashingPool, Slot
 
 P = ParamSpec("P")
@@ -56,16 +60,18 @@ class PasswordHasher:
     Args:
         pool: Where the work is done.
         rounds: bcrypt's cost for new hashes: 2 to the power of so many.
+        cpu_time: Seconds that the calling thread has computed so far.
 
     Raises:
         ConfigurationError: bcrypt does not have this cost, or it is beyond what a login can wait for.
     """
 
-    def __init__(self, pool: HashingPool, rounds: int = 12) -> None:
+    def __init__(self, pool: HashingPool, rounds: int = 12, cpu_time: Callable[[], float] = time.thread_time) -> None:
         if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
             raise ConfigurationError(f"bcrypt rounds must be between {MIN_ROUNDS} and {MAX_ROUNDS}")
         self.rounds = rounds
         self._pool = pool
+        self._cpu_time = cpu_time
         self._salt = bcrypt.gensalt(rounds)[-22:]
         self._dummy = _dummy(self._salt, rounds)
         self._unknown = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${self._salt.decode()}${self._dummy.digest.decode()}"
@@ -80,6 +86,16 @@ class PasswordHasher:
         if secret is None:
             raise BadInput("the password cannot be hashed")
         return await self._pool.run(slot, _hash, secret, self.rounds)
+
+    async def take_over(self, slot: Slot, found: Pbkdf2) -> str:
+        """Return the hash to store for one that was made elsewhere, without knowing the password.
+
+        A slow one stays as it is. A fast one goes into bcrypt, one round below new hashes: so that what it takes
+        itself has room within the time that an unknown name takes. Both are made anew at the next login.
+        """
+        if found.is_slow:
+            return found.to_text()
+        return await self._pool.run(slot, _wrap, found, max(MIN_ROUNDS, self.rounds - 1))
 
     async def verify(self, slot: Slot, password: str, stored: str | None) -> Verification:
         """Judge a password against what is stored.
@@ -98,13 +114,36 @@ class PasswordHasher:
         record = _read(self._unknown if stored is None else stored)
         if stored is None or record is None or secret is None or not record.accepts(secret):
             record, secret = self._dummy, b""
+        started = self._cpu_time()
         is_valid = hmac.compare_digest(record.compute(secret), record.digest) and record is not self._dummy
         if not is_valid:
-            # A hash from before the cost was raised must not answer faster than an unknown name: 2^r + 2^r + 2^(r+1) +
-            # ... + 2^(R-1) = 2^R. (A dearer one cannot be hidden; it is replaced at the next login.)
+            self._fill_up(record, self._cpu_time() - started)
+        return Verification(is_valid, is_valid and not (record.is_current and record.rounds == self.rounds))
+
+    def _fill_up(self, record: StoredHash, taken: float) -> None:
+        """Compute as much as is missing to what an unknown name costs.
+
+        A hash from before the cost was raised, or of another kind, must not answer faster. (A dearer one cannot be
+        hidden; it is replaced at the next login.)
+
+        Args:
+            taken: Seconds that judging the record has taken. They count where its cost is not bcrypt's alone.
+        """
+        if record.rounds is not None:
+            # 2^r + 2^r + 2^(r+1) + ... + 2^(R-1) = 2^R.
             for rounds in range(record.rounds, self.rounds):
                 _bcrypt_digest(b"", self._salt, rounds)
-        return Verification(is_valid, is_valid and not (record.is_current and record.rounds == self.rounds))
+            return
+        # How long a round of bcrypt takes at this moment in this thread is tried at a sixteenth of the whole.
+        sample = max(MIN_ROUNDS, self.rounds - 4)
+        started = self._cpu_time()
+        _bcrypt_digest(b"", self._salt, sample)
+        unit = max(self._cpu_time() - started, 1e-9) / 2**sample
+        missing = 2**self.rounds - 2**sample - taken / unit
+        for rounds in range(self.rounds - 1, MIN_ROUNDS - 1, -1):
+            if missing >= 2**rounds:
+                _bcrypt_digest(b"", self._salt, rounds)
+                missing -= 2**rounds
 
 
 # --- The forms of stored hashes ---------------------------------------------------------------------------------------
@@ -115,14 +154,14 @@ class StoredHash:
     """A stored hash, taken apart.
 
     Args:
-        rounds: The cost of judging it, in bcrypt's measure.
+        rounds: The cost of judging it, in bcrypt's measure; None where it is not bcrypt's alone.
         digest: What `compute` gives for the right password.
         compute: Does the work. Called with a password that `accepts` admits.
         accepts: Whether this form can hold the password.
         is_current: Whether new hashes have this form too.
     """
 
-    rounds: int
+    rounds: int | None
     digest: bytes = field(repr=False)
     compute: Callable[[bytes], bytes] = field(repr=False)
     accepts: Callable[[bytes], bool] = field(repr=False)
@@ -157,11 +196,38 @@ def _read_bcrypt(stored: str) -> StoredHash | None:
     return None
 
 
+_WRAPPED: Final = re.compile(
+    r"\$authflow-wrapped\$v=1,t=2b,r=(?P<rounds>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$" + r"(?P<inner>\$.*)"
+)
+
+
+def _read_pbkdf2(stored: str) -> StoredHash | None:
+    """Read PBKDF2 as ViUR computes it (see `foreign_hashes`)."""
+    found = read_pbkdf2(stored)
+    return StoredHash(None, found.digest, found.derive, found.accepts) if found else None
+
+
+def _read_wrapped(stored: str) -> StoredHash | None:
+    """Read bcrypt over a fast hash: its parameters and salt stand at the end, its digest nowhere."""
+    match = _WRAPPED.fullmatch(stored)
+    inner = read_pbkdf2(match["inner"], with_digest=False) if match else None
+    if match is None or inner is None or not MIN_ROUNDS <= int(match["rounds"]) <= MAX_ROUNDS:
+        return None
+    salt, rounds = match["salt"].encode(), int(match["rounds"])
+
+    def compute(secret: bytes) -> bytes:
+        return _bcrypt_digest(_keyed(salt, inner.derive(secret)), salt, rounds)
+
+    return StoredHash(None, match["digest"].encode(), compute, inner.accepts)
+
+
 FORMATS: Final[Mapping[str, Callable[[str], StoredHash | None]]] = {
     "$bcrypt-sha256$": _read_passlib,
     "$2b$": _read_bcrypt,
     "$2a$": _read_bcrypt,
     "$2y$": _read_bcrypt,
+    PBKDF2_PREFIX: _read_pbkdf2,
+    "$authflow-wrapped$": _read_wrapped,
 }
 """How a stored hash begins, and what reads it. The one place to add a form that accounts are brought along in."""
 
@@ -187,13 +253,22 @@ def _hash(secret: bytes, rounds: int) -> str:
     return f"$bcrypt-sha256$v=2,t=2b,r={rounds}${salt.decode()}${digest.decode()}"
 
 
+def _wrap(found: Pbkdf2, rounds: int) -> str:
+    salt = bcrypt.gensalt(rounds)[-22:]
+    digest = _bcrypt_digest(_keyed(salt, found.digest), salt, rounds)
+    inner = found.to_text(with_digest=False)
+    return f"$authflow-wrapped$v=1,t=2b,r={rounds}${salt.decode()}${digest.decode()}{inner}"
+
+
 def _read(stored: str | None) -> StoredHash | None:
     if not isinstance(stored, str):
         return None
     for prefix, read in FORMATS.items():
         if stored.startswith(prefix):
             record = read(stored)
-            return record if record and MIN_ROUNDS <= record.rounds <= MAX_ROUNDS else None
+            if record is None or record.rounds is None:
+                return record
+            return record if MIN_ROUNDS <= record.rounds <= MAX_ROUNDS else None
     return None
 
 
