@@ -60,7 +60,7 @@ class Field:
         required: Whether an empty value is an error.
         max_length: In characters (code points).
         autocomplete: Token of the HTML standard, section "Autofill": `username`, `current-password`, `one-time-code`.
-        options: For `SELECT`: (value, label) pairs.
+        options: For `SELECT`, and for a `LIST` of known items: (value, label) pairs.
         help: A further sentence under the field.
         is_readonly: Shown, never accepted.
         inputmode: HTML's `inputmode`, such as `numeric`.
@@ -100,7 +100,8 @@ def read(fields: Sequence[Field], submitted: Mapping[str, str]) -> Reading:
         submitted: Names to text, already decoded once; anything undeclared is ignored.
 
     Returns:
-        The declared values (passwords exactly as received, other text without surrounding spaces) and the errors.
+        The declared values (passwords exactly as received, other text without surrounding spaces, lists as text with
+        commas) and the errors.
     """
     values: dict[str, str] = {}
     errors: list[FieldError] = []
@@ -109,6 +110,8 @@ def read(fields: Sequence[Field], submitted: Mapping[str, str]) -> Reading:
             continue
         raw = submitted.get(declared.name, "")
         value = raw if declared.type is FieldType.PASSWORD else raw.strip(" ")
+        if declared.type is FieldType.LIST:
+            value = ",".join(items(value))
         error = _check(declared, value)
         if error is not None:
             errors.append(error)
@@ -116,10 +119,28 @@ def read(fields: Sequence[Field], submitted: Mapping[str, str]) -> Reading:
     return Reading(values=values, errors=tuple(errors))
 
 
+def items(value: str) -> tuple[str, ...]:
+    """Take the text of a list apart: its items without surrounding spaces, each once. Commas stand between them."""
+    return tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip(" "))))
+
+
+def plain(declared: Field, value: str) -> str | list[str]:
+    """Return a field's text as programs are shown it: a list as a list, a secret not at all."""
+    if declared.is_secret:
+        return ""
+    return list(items(value)) if declared.type is FieldType.LIST else value
+
+
 def _check(declared: Field, value: str) -> FieldError | None:
     if value == "":
         if declared.required:
             return FieldError(declared.name, "field_empty", "Please fill in this field.", Severity.EMPTY)
+        return None
+    if declared.type is FieldType.LIST and declared.options:
+        # Bounded by its options: each of them may be chosen, however long that gets.
+        known = {option for option, _ in declared.options}
+        if not known.issuperset(items(value)):
+            return FieldError(declared.name, "field_not_an_option", "Please choose one of the options.")
         return None
     if len(value) > declared.max_length:
         return FieldError(declared.name, "field_too_long", "This is too long.")

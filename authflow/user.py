@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from authflow.access import CUSTOM, Module, Rights
 from authflow.errors import FlowInvalid, Forbidden, IllegalTransition, NotAuthenticated, NotFound, TooLate
 from authflow.fields import Field, FieldType
 from authflow.flow import SESSION_KINDS, Flow, FlowState, StepCompleted, advance
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from authflow.loading import Loaded
 
 
-class User:
+class User(Rights):
     """The user module of an application.
 
     Attributes:
@@ -39,8 +39,9 @@ class User:
         fresh_login_window: How recent a login must be to change factors or the password.
         session_persistent_fields_on_login, session_persistent_fields_on_logout: Session fields that survive.
         second_factor_required_roles: Roles whose accounts must have a second factor.
-        roles: What each role id may do.
-        access_rights: Flags an account can be given.
+        roles: The roles an account can have, each with flags of its own beside those of `modules`.
+        access_rights: Flags an account can be given, beside those of `modules`.
+        modules: What can be allowed in each module of the application, and to which roles it is.
         profile_fields: Further fields of an account, beyond name and rights.
         limits, lifetimes: Budgets and ages.
         admin_info: What admin tools show of this module.
@@ -67,12 +68,14 @@ class User:
     session_persistent_fields_on_logout: ClassVar[Sequence[str]] = ("language",)
     second_factor_required_roles: ClassVar[frozenset[str]] = frozenset()
     roles: ClassVar[Sequence[Role]] = (
+        Role(CUSTOM, "Custom"),
         Role("user", "User"),
         Role("viewer", "Viewer", ("admin", "user-view")),
         Role("editor", "Editor", ("admin", "user-view", "user-add", "user-edit")),
         Role("admin", "Administrator", ("admin", "user-view", "user-add", "user-edit", "user-delete")),
     )
     access_rights: ClassVar[Sequence[str]] = ("root", "admin", "user-view", "user-add", "user-edit", "user-delete")
+    modules: ClassVar[Sequence[Module]] = (Module("user"),)
     profile_fields: ClassVar[tuple[Field, ...]] = (
         Field("firstname", FieldType.TEXT, "First name", required=False, max_length=100, autocomplete="given-name"),
         Field("lastname", FieldType.TEXT, "Last name", required=False, max_length=100, autocomplete="family-name"),
@@ -89,6 +92,7 @@ class User:
 
     def make_registry(self, environment: Mapping[str, str]) -> Registry:
         """Build the registry; called once when the app is built."""
+        self.access  # noqa: B018 - made now, so that a bad declaration refuses to start
         methods = self.valid_authentication_methods
         if methods is User.valid_authentication_methods:
             # The stock pairs follow the declared first steps: who leaves Google out need not say so twice.
@@ -218,37 +222,11 @@ class User:
         """Whether policy demands a second factor of this account for this flow."""
         return not self.second_factor_required_roles.isdisjoint(account.roles)
 
-    # --- Rights -------------------------------------------------------------------------------------------------------
+    # --- Rights: see also `access.Rights` -----------------------------------------------------------------------------
 
     def is_active(self, account: Account) -> bool:
         """Whether an account may log in and keep its sessions."""
         return account.status >= Status.ACTIVE
-
-    def access_of(self, account: Account) -> frozenset[str]:
-        """Return every flag an account has, by itself and by its roles."""
-        return frozenset(account.access).union(*[self._by_role.get(role, ()) for role in account.roles])
-
-    @cached_property
-    def _by_role(self) -> Mapping[str, Sequence[str]]:
-        return {role.id: role.access for role in self.roles}
-
-    def is_admin(self, account: Account) -> bool:
-        return "root" in self.access_of(account)
-
-    def extend_access_rights(self) -> tuple[tuple[str, str], ...]:
-        """Return (flag, label) pairs to choose from when an account is edited. ViUR: `extendAccessRights`."""
-        return tuple((flag, flag.replace("-", " ")) for flag in self.access_rights)
-
-    def can_view(self, viewer: Account | None, account: Account) -> bool:
-        """Whether somebody may see an entry: the own one, or with the right to. ViUR: `canView`."""
-        if viewer is None:
-            return False
-        return viewer.id == account.id or not self.access_of(viewer).isdisjoint({"root", "user-view"})
-
-    def can_edit(self, editor: Account | None, account: Account) -> bool:
-        if editor is None:
-            return False
-        return editor.id == account.id or not self.access_of(editor).isdisjoint({"root", "user-edit"})
 
     # --- Forms --------------------------------------------------------------------------------------------------------
 
@@ -259,9 +237,43 @@ class User:
             *self.profile_fields,
         )
 
+    def entry_skel(self, editor: Account) -> tuple[Field, ...]:
+        """Declare what making an entry for somebody else asks for, the password apart. ViUR: `addSkel`.
+
+        Only admins say what the account may do; what others make waits for them.
+        """
+        name = Field("name", FieldType.EMAIL, "E-mail address", max_length=254)
+        return (name, *self.profile_fields, *(self._governed() if self.is_admin(editor) else ()))
+
     def edit_skel(self, editor: Account, account: Account) -> tuple[Field, ...]:
-        """Declare what may be edited by whom. ViUR: `editSkel`. Name, status and rights are never a person's own."""
-        return self.profile_fields
+        """Declare what may be edited by whom, the password apart. ViUR: `editSkel`.
+
+        Name, status and rights are never a person's own; in the entries of others they are the admins' alone.
+        """
+        if editor.id == account.id:
+            return self.profile_fields
+        name = Field("name", FieldType.EMAIL, "E-mail address", max_length=254)
+        fields = (name, *self.profile_fields, *self._governed(account))
+        if self.is_admin(editor) and self.is_over(editor, account):
+            return fields
+        own = {declared.name for declared in self.profile_fields}
+        return tuple(field if field.name in own else replace(field, is_readonly=True) for field in fields)
+
+    def _governed(self, account: Account | None = None) -> tuple[Field, ...]:
+        """Return the fields that say what an account may do. What it has stays an option, declared or not."""
+        states = {str(int(status)): status.name.replace("_", " ").capitalize() for status in Status}
+        roles = {role.id: role.label for role in self.roles}
+        flags = dict(self.extend_access_rights())
+        if account is not None:
+            states.setdefault(str(int(account.status)), str(int(account.status)))
+            roles = {**roles, **{role: role for role in account.roles if role not in roles}}
+            flags = {**flags, **{flag: flag for flag in account.access if flag not in flags}}
+        counts = f"These count for accounts without roles, or with the role {CUSTOM}."
+        return (
+            Field("status", FieldType.SELECT, "Status", options=tuple(states.items())),
+            Field("roles", FieldType.LIST, "Roles", required=False, options=tuple(roles.items())),
+            Field("access", FieldType.LIST, "Access rights", required=False, options=tuple(flags.items()), help=counts),
+        )
 
     # --- Requests -----------------------------------------------------------------------------------------------------
 

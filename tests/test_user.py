@@ -246,7 +246,9 @@ def test_access_is_an_accounts_own_flags_and_those_of_its_roles() -> None:
     user = User()
 
     assert user.access_of(ADA) == frozenset()
-    assert user.access_of(replace(ADA, access=("x",), roles=("viewer",))) == {"x", "admin", "user-view"}
+    assert user.access_of(replace(ADA, access=("x",))) == {"x"}
+    assert user.access_of(replace(ADA, access=("x",), roles=("viewer", "custom"))) == {"x", "admin", "user-view"}
+    assert user.access_of(replace(ADA, access=("x",), roles=("viewer",))) == {"admin", "user-view"}
     assert user.access_of(replace(ADA, roles=("no-such-role",))) == frozenset()
     assert user.is_admin(replace(ADA, access=("root",)))
     assert not user.is_admin(replace(ADA, roles=("admin",)))

@@ -27,6 +27,8 @@ MAX_NAME = 100
 MAX_VALUE = 16 * 1024
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_LISTS = frozenset({"roles", "access"})
+"""Names that ViUR's tools send several times: their fields are lists. One text, with commas, comes out."""
 # ViUR: these are names of its methods' own arguments.
 _RESERVED = frozenset({"self", "return"})
 
@@ -180,6 +182,8 @@ def _from_json(raw: bytes) -> dict[str, str]:
                 _add(parameters, name, "true" if value else "false")
             case str():
                 _add(parameters, name, value)
+            case list() if name in _LISTS and all(isinstance(item, str) for item in value):
+                _add(parameters, name, ",".join(value))
             case _:
                 raise BadInput("a JSON value is neither text nor number nor truth value")
     return parameters
@@ -315,7 +319,9 @@ class _Parts:
 def _add(parameters: dict[str, str], name: str, value: str) -> None:
     _check_name(name)
     if name in parameters:
-        raise BadInput("a parameter is doubled")
+        if name not in _LISTS:
+            raise BadInput("a parameter is doubled")
+        value = f"{parameters[name]},{value}"
     if len(value) > MAX_VALUE:
         raise BadInput("a value is too long")
     if not value.isascii():

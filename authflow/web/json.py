@@ -7,7 +7,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 from authflow.errors import AuthflowError
-from authflow.fields import Field, FieldError, FieldType
+from authflow.fields import Field, FieldError, FieldType, plain
 from authflow.provider import PrimaryProvider
 from authflow.web.answer import Answer, json_text
 from authflow.web.exchange import Exchange
@@ -26,14 +26,27 @@ _TYPES = {
     FieldType.DATE: "date",
 }
 
-_VIEWED = '"errors":[],"action":"view","params":null}'
+_ACTIONS = {
+    Meaning.ENTRY: "view",
+    Meaning.STRUCTURE: "view",
+    Meaning.LIST: "list",
+    Meaning.ADDED: "addSuccess",
+    Meaning.EDITED: "editSuccess",
+}
+_END = '"params":null}'
+_LISTED = '"action":"list",' + _END
 
 
 def render(x: Exchange, view: View) -> Answer:
     """Answer with ViUR's strings where it has them, else with its form and view objects."""
-    if view.meaning is Meaning.ENTRY:
+    if view.meaning in _ACTIONS:
         structured = structure_text(view.form) if view.form else "null"
-        text = f'{{"values":{json_text(view.data)},"structure":{structured},{_VIEWED}'
+        if view.meaning is Meaning.LIST:
+            cursor = json_text(view.params.get("cursor"))
+            text = f'{{"skellist":{json_text(view.data)},"cursor":{cursor},"structure":{structured},{_LISTED}'
+        else:
+            action = _ACTIONS[view.meaning]
+            text = f'{{"values":{json_text(view.data)},"structure":{structured},"errors":[],"action":"{action}",{_END}'
         return Answer.json_text(text, view.status)
     return Answer.json(_body(x, view), view.status)
 
@@ -89,8 +102,10 @@ def _form(x: Exchange, view: View) -> dict[str, object]:
     if view.reason == "enrolment_owed":
         params["next_url"] = x.prefix + view.next_path
     return {
-        "action": "edit",
-        "values": {f.name: "" if f.is_secret else form.values.get(f.name, "") for f in form.fields},
+        "action": view.action or "edit",
+        "values": {f.name: plain(f, form.values.get(f.name, "")) for f in form.fields}
+        if view.data is None
+        else view.data,
         "structure": structure(form.fields),
         "errors": [field_error(error) for error in errors],
         "params": params or None,
@@ -122,14 +137,14 @@ def structure_text(form: Form) -> str:
 def _described(declared: Field) -> Mapping[str, object]:
     described: dict[str, object] = {
         "descr": declared.label,
-        "type": _TYPES[declared.type],
+        "type": "select" if declared.options else _TYPES[declared.type],
         "required": declared.required,
         "params": {},
         "visible": declared.type is not FieldType.HIDDEN,
         "readonly": declared.is_readonly,
         "unique": False,
         "languages": None,
-        "emptyValue": "",
+        "emptyValue": [] if declared.type is FieldType.LIST else "",
         "multiple": declared.type is FieldType.LIST,
     }
     if declared.max_length and declared.type not in (FieldType.SELECT, FieldType.BOOLEAN):

@@ -22,6 +22,13 @@ class Meaning(StrEnum):
     CHOICE = "choice"
     METHODS = "methods"
     ENTRY = "entry"
+    LIST = "list"
+    """A page of entries: `data` is a list of their values, `form` their structure, `params` may hold a `cursor`."""
+    STRUCTURE = "structure"
+    """The fields of `form`, for a program that wants to know them."""
+    ADDED = "added"
+    """An entry was made: `data` holds its values, `form` its structure."""
+    EDITED = "edited"
     DONE = "done"
     DATA = "data"
     GO = "go"
@@ -71,7 +78,9 @@ class View:
         reason: Stable code of a refusal.
         next_path: Where html goes on to by 303, below the mount point.
         extra: Further values for the template.
-        data: What json shows, for `DATA`, `ENTRY` and `METHODS`.
+        data: What json shows, for `DATA`, `ENTRY`, `METHODS`, and those about entries. With a form that is about an
+            entry: the values as programs are shown them.
+        action: What ViUR's dialects call a form of an entry: `add` or `edit`.
         flow: Reference of the flow that the form belongs to.
         provider: Who asks, for the dialects that name a method.
         factors: Who may be chosen, for `CHOICE`.
@@ -89,6 +98,7 @@ class View:
     params: Mapping[str, object] = field(default_factory=dict, repr=False)
     extra: Mapping[str, object] = field(default_factory=dict, repr=False)
     data: object = field(default=None, repr=False)
+    action: str = ""
     flow: str = ""
     provider: Provider | None = None
     factors: Sequence[Provider] = ()

@@ -348,7 +348,7 @@ async def test_each_of_many_skeys_is_good(site: Site) -> None:
 
 @PREFIXES
 async def test_the_own_entry_has_viurs_shape_and_no_secret(site: Site, prefix: str) -> None:
-    account = await site.account_with_totp(roles=("viewer",), access=("root",))
+    account = await site.account_with_totp(roles=("viewer", "custom"), access=("root",))
     person = site.person()
     await log_in(person, prefix=prefix)
     await person.post(prefix + OTP, {"skey": await person.skey(prefix), "otptoken": site.code()})
