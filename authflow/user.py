@@ -45,6 +45,7 @@ class User(Rights):
         profile_fields: Further fields of an account, beyond name and rights.
         limits, lifetimes: Budgets and ages.
         admin_info: What admin tools show of this module.
+        vi_dialect: What `/vi` speaks: "3.9", ViUR's envelope of today, or "3.3", its strings of old.
         site_name: Shown on pages and in mails.
     """
 
@@ -85,6 +86,7 @@ class User(Rights):
     login_redirect: ClassVar[str] = "/user/view/self"
     site_name: ClassVar[str] = "authflow"
     admin_info: ClassVar[Mapping[str, Plain]] = {"name": "User", "handler": "list", "icon": "person-fill"}
+    vi_dialect: ClassVar[str] = "3.9"
 
     engine: Engine
 

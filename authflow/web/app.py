@@ -7,22 +7,30 @@ Mount it in an application of your own, or serve it alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from authflow.assembly import Application
-from authflow.errors import AuthflowError, BadInput, MethodNotAllowed, NotFound, SkeyInvalid, Unavailable
-from authflow.web import entries, factors, html, identities, login, recovery, registration, service
+from authflow.errors import (
+    AuthflowError,
+    BadInput,
+    ConfigurationError,
+    MethodNotAllowed,
+    NotFound,
+    SkeyInvalid,
+    Unavailable,
+)
+from authflow.web import entries, factors, html, identities, login, recovery, registration, service, vi, vi_config
 from authflow.web import json as json_renderer
 from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
 from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
 from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
-from authflow.web.exchange import SECRET_NAMES, Exchange
+from authflow.web.exchange import SECRET_NAMES, VI, Exchange
 from authflow.web.headers import SecurityHeaders
 from authflow.web.page_policy import page_policies
-from authflow.web.routes import Assurance, Route, table
+from authflow.web.routes import Assurance, Handler, Route, table
 from authflow.web.static_files import static_files
 from authflow.web.tasks import PREFIX, endpoint
 from authflow.web.views import Form, SessionChange, View
@@ -30,12 +38,22 @@ from authflow.web.views import Form, SessionChange, View
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+Renderer: TypeAlias = Callable[[Exchange, View], Answer]
 ErrorRenderer: TypeAlias = Callable[[Exchange, AuthflowError], Answer]
 
 log = logging.getLogger("authflow.web")
 
-PROGRAM_PREFIXES = ("/json", "/admin")
-"""Where the json renderer speaks; `/admin` is what the older desktop tool calls it."""
+PROGRAM_PREFIXES = ("/json", "/admin", VI)
+"""Where programs are spoken to; `/admin` is what the older desktop tool calls `/json`."""
+
+TOOL_PREFIXES = ("/admin", VI)
+"""Where the paths lie that only ViUR's admin tools know."""
+
+_RENDERERS: Mapping[str, tuple[Renderer, ErrorRenderer]] = {
+    "/json": (json_renderer.render, json_renderer.render_error),
+    "/admin": (json_renderer.render, json_renderer.render_error),
+    VI: (vi.render, vi.render_error),
+}
 
 
 class Edge:
@@ -50,6 +68,8 @@ class Edge:
     def __init__(self, app: Application, *, manages_lifespan: bool = True) -> None:
         self.app = app
         self.user = app.engine.user
+        if self.user.vi_dialect not in vi_config.VERSIONS:
+            raise ConfigurationError(f"vi_dialect must be one of {', '.join(vi_config.VERSIONS)}")
         self.jar = CookieJar(app.services.keyring, app.settings)
         self.skeys = SkeyIssuer(app.services.keyring)
         self.page_policies = page_policies(app.engine.registry.providers.values())
@@ -68,6 +88,9 @@ class Edge:
         self.routes = table(declared)
         self._paths = {prefix + path: (route, prefix) for prefix in ("", *PROGRAM_PREFIXES)
                        for path, route in self.routes.items()}  # fmt: skip
+        self.tool_routes = table(vi_config.routes(providers))
+        self._paths |= {prefix + path: (route, prefix) for prefix in TOOL_PREFIXES
+                        for path, route in self.tool_routes.items()}  # fmt: skip
         self._plain: dict[str, Callable[[], Answer]] = {
             "/healthz": lambda: Answer.json({"status": "ok"}),
             "/_ah/warmup": self._warm_up,
@@ -107,16 +130,16 @@ class Edge:
         x = Exchange(self, scope, receive, prefix, key)
         x.path = path
         scope["authflow"] = x
-        renderer = json_renderer if prefix else html
+        render, render_error = _RENDERERS.get(prefix, (html.render, html.render_error))
         try:
             try:
                 if found is None:
                     raise NotFound()
                 view = await self._handle(x, found[0])
-                answer = renderer.render(x, view)
+                answer = render(x, view)
                 self._apply(x, answer, view.session)
             except AuthflowError as error:
-                answer = self._refused(x, error, renderer.render_error)
+                answer = self._refused(x, error, render_error)
             except ClientGone:
                 return
         except Exception:
@@ -133,6 +156,8 @@ class Edge:
         await x.read()
         if method == "GET":
             return await handler(x)
+        if x.prefix == VI and route.is_form and route.get is not None and x.values.keys() <= {"skey", "flow"}:
+            return await self._ask(x, route.get)
         is_ticket_in_query = route.needs is Assurance.TICKET and "skey" in x.query
         if is_ticket_in_query or not SECRET_NAMES.isdisjoint(x.query):
             raise BadInput("a secret in the query")
@@ -142,6 +167,14 @@ class Edge:
             except SkeyInvalid as error:
                 return await self._again(x, route, error)
         return await handler(x)
+
+    async def _ask(self, x: Exchange, show: Handler) -> View:
+        """Show a form to a tool that asks for it by an empty POST. ViUR wants an skey good if there is one."""
+        if "skey" in x.values:
+            await x.demand_skey()
+        x.demand_own_origin()
+        x.is_asking = True
+        return await show(x)
 
     async def _again(self, x: Exchange, route: Route, error: SkeyInvalid) -> View:
         """On pages a form that is too old comes back with what was typed, passwords excepted, and a fresh skey."""

@@ -33,7 +33,7 @@ def routes() -> list[Route]:
 async def profile(x: Exchange) -> View:
     """Show the own account. ViUR: `view/self`."""
     if x.by_program:
-        return _entry(x, (await x.demand_current()).account)
+        return entry_view(x, (await x.demand_current()).account)
     enrolment, identities = x.edge.app.enrolment, x.edge.app.identities
     own = x.claimed_account_id
     current = await x.demand_current(also=(*enrolment.status_keys(own), *identities.status_keys(own)))
@@ -94,11 +94,11 @@ async def view_entry(x: Exchange) -> View:
     """Show an entry that the viewer may see. ViUR: `view/<key>`."""
     account = await x.edge.user.view(await x.account(), x.key)
     if x.by_program:
-        return _entry(x, account)
+        return entry_view(x, account)
     return View(Meaning.ENTRY, "profile.html", extra={"rows": _rows(x, account), "factors": [], "links": {}})
 
 
-def _entry(x: Exchange, account: Account) -> View:
+def entry_view(x: Exchange, account: Account) -> View:
     """Return an entry for programs: declared fields only. No hash, no secret, no epoch."""
     user = x.edge.user
     values: dict[str, object] = {

@@ -34,6 +34,9 @@ SECRET_NAMES = frozenset(
 PATIENCE = 20.0
 """Seconds for a body to arrive."""
 
+VI = "/vi"
+"""The prefix of ViUR's admin tools."""
+
 
 class Exchange:
     """A request on its way through a handler.
@@ -42,6 +45,7 @@ class Exchange:
         prefix: The renderer's path prefix, such as `/json`; empty for pages.
         now: One instant for the whole request.
         key: What follows the route in the path, such as an entry's key.
+        is_asking: This POST brings nothing and asks for the form it could fill in.
     """
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, prefix: str = "", key: str = "") -> None:
@@ -55,6 +59,7 @@ class Exchange:
         self._current: Current | None = None
         self._cookies: BrowserCookies | None = None
         self._was_read = False
+        self.is_asking = False
         self.new_browser_id = ""
         self.path = ""
 
@@ -66,12 +71,23 @@ class Exchange:
 
     @property
     def is_post(self) -> bool:
-        return self.method == "POST"
+        return self.method == "POST" and not self.is_asking
 
     @property
     def by_program(self) -> bool:
         """Whether a dialect for programs is spoken, rather than pages."""
         return bool(self.prefix)
+
+    @property
+    def speaks_strings(self) -> bool:
+        """Whether ViUR's strings of 3.0 to 3.3 are spoken, rather than its envelope of today, or pages."""
+        if self.prefix != VI:
+            return self.by_program
+        return self.edge.user.vi_dialect == "3.3" or self.context.get("vi-admin") == "true"
+
+    def address(self, path: str) -> str:
+        """Return where a path of ours is reached by this renderer: below the mount point and its prefix."""
+        return path if "://" in path else f"{self.scope.get('root_path', '')}{self.prefix}{path}"
 
     async def read(self) -> None:
         """Read query and body, once.
@@ -81,7 +97,7 @@ class Exchange:
         """
         if self._values is not None:
             return
-        if not self.is_post:
+        if self.method != "POST":
             self._values = await read_values(self.scope, self._receive)
             return
         try:
@@ -98,6 +114,11 @@ class Exchange:
     @property
     def query(self) -> Mapping[str, str]:
         return self._values.query_only if self._values is not None else {}
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """ViUR's context: what was sent under names that begin with `@`. No handler takes it for a value."""
+        return self._values.context if self._values is not None else {}
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")

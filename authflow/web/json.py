@@ -13,7 +13,7 @@ from authflow.web.answer import Answer, json_text
 from authflow.web.exchange import Exchange
 from authflow.web.views import Form, Meaning, View
 
-_TYPES = {
+TYPES = {
     FieldType.TEXT: "str",
     FieldType.EMAIL: "str.email",
     FieldType.PASSWORD: "password",
@@ -69,6 +69,8 @@ def _body(x: Exchange, view: View) -> object:
     match view.meaning:
         case Meaning.LOGGED_IN | Meaning.LOGGED_OUT | Meaning.DONE:
             return view.data if view.data is not None else "OKAY"
+        case Meaning.OFFER:
+            return [provider.method_name for provider in view.choices]
         case Meaning.METHODS | Meaning.DATA:
             return view.data
         case Meaning.REFUSED if isinstance(view.provider, PrimaryProvider) and view.status == 200:
@@ -77,7 +79,7 @@ def _body(x: Exchange, view: View) -> object:
             return view.provider.method_name
         case Meaning.CHOICE:
             return [
-                {"name": factor.label, "start_url": f"{x.prefix}/user/{factor.path}/start"} for factor in view.factors
+                {"name": factor.label, "start_url": x.address(f"/user/{factor.path}/start")} for factor in view.choices
             ]
         case Meaning.GO:
             return {"action": "redirect", "next_url": view.next_path}
@@ -94,13 +96,13 @@ def _form(x: Exchange, view: View) -> dict[str, object]:
         errors = (FieldError(form.fields[-1].name, view.reason, message),)
     params: dict[str, object] = dict(view.params)
     if form.path:
-        params["action_url"] = x.prefix + form.path
+        params["action_url"] = x.address(form.path)
     if view.flow:
         params["flow"] = view.flow
     if view.provider is not None:
         params["name"] = view.provider.label
     if view.reason == "enrolment_owed":
-        params["next_url"] = x.prefix + view.next_path
+        params["next_url"] = x.address(view.next_path)
     return {
         "action": view.action or "edit",
         "values": {f.name: plain(f, form.values.get(f.name, "")) for f in form.fields}
@@ -137,7 +139,7 @@ def structure_text(form: Form) -> str:
 def _described(declared: Field) -> Mapping[str, object]:
     described: dict[str, object] = {
         "descr": declared.label,
-        "type": "select" if declared.options else _TYPES[declared.type],
+        "type": "select" if declared.options else TYPES[declared.type],
         "required": declared.required,
         "params": {},
         "visible": declared.type is not FieldType.HIDDEN,

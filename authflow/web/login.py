@@ -32,7 +32,7 @@ def routes(providers: Iterable[Provider]) -> list[Route]:
     """Return the routes of logging in for these providers."""
     found = [
         Route("/user/login", Assurance.ANYBODY, get=login_page),
-        Route(SELECT_PATH, Assurance.PENDING, get=select_page, post=select),
+        Route(SELECT_PATH, Assurance.PENDING, get=select_page, post=select, is_form=True),
         Route(CANCEL_PATH, Assurance.PENDING, post=cancel),
         Route(LOGOUT_PATH, Assurance.SESSION, get=logout_page, post=logout),
         Route("/user/getAuthMethods", Assurance.ANYBODY, get=get_auth_methods),
@@ -40,10 +40,13 @@ def routes(providers: Iterable[Provider]) -> list[Route]:
     for provider in providers:
         path = answer_path(provider)
         if isinstance(provider, PrimaryProvider):
-            found.append(Route(path, Assurance.ANYBODY, get=_page_of(provider), post=_submission_to(provider)))
+            page, submission = _page_of(provider), answer_to(provider)
+            found.append(Route(path, Assurance.ANYBODY, get=page, post=submission, is_form=True))
         else:
-            found.append(Route(path, Assurance.PENDING, get=_page_of(provider), post=_submission_to(provider)))
-            found.append(Route(f"/user/{provider.path}/start", Assurance.PENDING, get=_start_of(provider)))
+            page, submission = _page_of(provider), answer_to(provider)
+            found.append(Route(path, Assurance.PENDING, get=page, post=submission, is_form=True))
+            start = _start_of(provider)
+            found.append(Route(f"/user/{provider.path}/start", Assurance.PENDING, get=start, post=start))
     return found
 
 
@@ -58,8 +61,7 @@ async def login_page(x: Exchange) -> View:
     """Offer the primary providers side by side. No store operation, but for a person who logs in once more."""
     engine = x.edge.app.engine
     if x.by_program:
-        # ViUR 3.0 to 3.7: the names of the primary methods.
-        return View(Meaning.METHODS, data=[p.method_name for p in engine.registry.primaries if p.is_for_tools])
+        return offer(x)
     flow, name = await _new_flow(x)
     methods = [_method(x, flow, provider, {"name": name} if name else {}) for provider in engine.registry.primaries]
     return View(
@@ -68,6 +70,12 @@ async def login_page(x: Exchange) -> View:
         flow=engine.reference(flow, x.visitor),
         extra={"methods": methods, "links": links(x), "reauthenticate": flow.kind is FlowKind.REAUTHENTICATE},
     )
+
+
+def offer(x: Exchange) -> View:
+    """Name the first steps that are open to tools."""
+    primaries = x.edge.app.engine.registry.primaries
+    return View(Meaning.OFFER, choices=tuple(provider for provider in primaries if provider.is_for_tools))
 
 
 async def _new_flow(x: Exchange) -> tuple[Flow, str]:
@@ -129,7 +137,9 @@ def _page_of(provider: Provider) -> Handler:
     return page
 
 
-def _submission_to(provider: Provider) -> Handler:
+def answer_to(provider: Provider) -> Handler:
+    """Return what submits an answer to a provider."""
+
     async def submission(x: Exchange) -> View:
         return await _submitted(x, provider, by_get=False)
 
@@ -176,6 +186,12 @@ def _start_of(provider: Provider) -> Handler:
         return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
 
     return start
+
+
+async def answer_open_step(x: Exchange) -> View:
+    """Submit to whichever provider the pending flow waits for. Costs the reading of it beforehand."""
+    shown = await x.edge.app.engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
+    return await _submitted(x, shown.provider, by_get=False) if isinstance(shown, StepOwed) else present(x, shown)
 
 
 async def select_page(x: Exchange) -> View:
@@ -238,8 +254,8 @@ def present(x: Exchange, result: Result) -> View:
             target = flow.return_to or x.edge.user.login_redirect
             if codes:
                 extra = {"codes": codes, "next_url": target}
-                return View(Meaning.DONE, "recovery_codes/show.html", extra=extra, session=change)
-            return View(Meaning.LOGGED_IN, next_path=target, session=change)
+                return View(Meaning.DONE, "recovery_codes/show.html", extra=extra, session=change, account=account)
+            return View(Meaning.LOGGED_IN, next_path=target, session=change, account=account)
         case Away(_, _, url):
             return View(Meaning.GO, next_path=url)
         case ChoiceOwed(flow, providers, issued):
@@ -280,7 +296,7 @@ def _choice_view(flow: Flow, providers: tuple[Provider, ...], handle: str) -> Vi
         form=Form(SELECT_PATH, ()),
         extra={"choices": choices, "cancel_url": CANCEL_PATH},
         flow=handle,
-        factors=providers,
+        choices=providers,
     )
 
 

@@ -38,6 +38,8 @@ class Route:
         get, post: What answers these methods; None is 405. HEAD is answered as GET.
         needs_skey: Whether a POST must carry an skey. False only where the request carries a proof of its own.
         takes_key: The path goes on with an entry's key.
+        is_form: `get` shows the fields that `post` takes, so that tools may ask for them by a POST that brings none.
+            ViUR: `skey(allow_empty=True)`.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Route:
     post: Handler | None = None
     needs_skey: bool = True
     takes_key: bool = False
+    is_form: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from authflow.fields import Field, FieldError
+from authflow.model import Account
 from authflow.provider import Provider
 from authflow.sessions import DeviceClaim, IssuedSession
 
@@ -21,6 +22,8 @@ class Meaning(StrEnum):
     SECOND_FACTOR = "second_factor"
     CHOICE = "choice"
     METHODS = "methods"
+    OFFER = "offer"
+    """The first steps that are open to tools."""
     ENTRY = "entry"
     LIST = "list"
     """A page of entries: `data` is a list of their values, `form` their structure, `params` may hold a `cursor`."""
@@ -83,7 +86,8 @@ class View:
         action: What ViUR's dialects call a form of an entry: `add` or `edit`.
         flow: Reference of the flow that the form belongs to.
         provider: Who asks, for the dialects that name a method.
-        factors: Who may be chosen, for `CHOICE`.
+        choices: Who may be chosen, for `CHOICE` and `OFFER`.
+        account: Whose entry the answer is about, for dialects that show it after a change or a login.
         is_ticket: The page's own address holds a mailed token.
     """
 
@@ -101,6 +105,7 @@ class View:
     action: str = ""
     flow: str = ""
     provider: Provider | None = None
-    factors: Sequence[Provider] = ()
+    choices: Sequence[Provider] = ()
+    account: Account | None = None
     session: SessionChange = SessionChange()
     is_ticket: bool = False
