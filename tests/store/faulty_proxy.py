@@ -50,6 +50,7 @@ class FaultyProxy:
     """Passes calls on to `target`; each planned fault strikes the next call of its method, once.
 
     Attributes:
+        port: Where it listens; chosen if 0.
         calls: Names of the methods that were called, in order.
         always: Strikes each call for which no other fault is planned.
     """
@@ -58,6 +59,7 @@ class FaultyProxy:
     planned: list[Fault] = field(default_factory=list)
     always: list[Fault] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    port: int = 0
     host: str = ""
 
     async def __aenter__(self) -> Self:
@@ -68,7 +70,7 @@ class FaultyProxy:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("google.datastore.v1.Datastore", handlers),)
         )
-        self.host = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.host = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{self.port}')}"
         await self._server.start()
         return self
 

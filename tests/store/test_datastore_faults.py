@@ -525,3 +525,20 @@ async def test_a_commit_under_a_caller_s_timeout_ends_with_it(store: DatastoreSt
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await store.commit([Insert(ANN, {})])
+
+
+async def test_a_call_under_way_when_the_store_is_closed_is_unavailable_and_not_cancelled(
+    proxy: FaultyProxy, direct: DatastoreStore
+) -> None:
+    store = behind(proxy, direct, deadline=timedelta(seconds=30))
+    await store.open()
+    await direct.commit([Insert(ANN, {"n": 1})])
+    proxy.always = [Fault(method, hangs=True) for method in ("Lookup", "RunQuery", "Commit")]
+    calls = [asyncio.ensure_future(call(store)) for call in OPERATIONS.values()]
+    await asyncio.sleep(0.1)
+    assert proxy.calls
+
+    await store.close()
+
+    answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * len(OPERATIONS)
