@@ -234,7 +234,7 @@ class Edge:
     # --- Plain paths and the server's life ----------------------------------------------------------------------------
 
     def _warm_up(self) -> Answer:
-        self.app.renderer.warm(["login.html"])
+        self.app.renderer.warm(["login.html", "user_password/login.html", "profile.html", "error.html"])
         return Answer.json({"status": "warm"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
