@@ -1,0 +1,1 @@
+"""ViUR's own programs, unchanged, against a served instance."""
