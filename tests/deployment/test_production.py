@@ -6,9 +6,11 @@ and the metadata server and Secret Manager of `GoogleCloud`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +19,7 @@ import pytest
 
 from authflow.web.html import STYLESHEET
 from tests.deployment import upload
-from tests.deployment.entrypoint import Entrypoint, Visitor, clean_environment
+from tests.deployment.entrypoint import PATIENCE, Entrypoint, Visitor, clean_environment
 from tests.deployment.mails import link_in, wait_until
 from tests.deployment.production import APP_ENGINE, BASE_URL, KEY, MAIL_PASSWORD, MARKED, Production, deployed_settings
 from tests.parts import datastore_emulator, tasks_emulator
@@ -72,8 +74,6 @@ def operator(production: Production, folder: Path, script: str) -> str:
 @pytest.fixture(scope="module")
 def admin(production: Production, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The first administrator, made as docs/deploy.md tells, whose password was chosen by the link."""
-    import asyncio
-
     said = operator(production, tmp_path_factory.mktemp("operator"), marked_block("first administrator"))
     link = said.strip().splitlines()[-1]
     assert link.startswith(f"{BASE_URL}/user/auth_userpassword/setup?setup_key=")
@@ -190,6 +190,37 @@ async def test_the_address_is_app_engines_word_and_never_the_visitors(production
 
     assert statuses == [200] * 30 + [429] * 2
     assert (await visitor(production).log_in("nobody@example.org", "not this one")).status == 200
+
+
+# --- When the store is away -------------------------------------------------------------------------------------------
+
+
+async def test_an_instance_that_starts_while_datastore_is_away_answers_503_and_recovers(
+    request: pytest.FixtureRequest, uploaded: Path, deployed_bin: Path, confined: tuple[str, ...], tmp_path: Path
+) -> None:
+    missing = datastore_emulator.missing_part()
+    require(request, missing is None, missing or "")
+    emulator = datastore_emulator.DatastoreEmulator()
+    own = {"AUTHFLOW_SECRET_KEYS": KEY, "AUTHFLOW_MAIL": "smtp://smtp.example.org:587"}
+    places = {"DATASTORE_EMULATOR_HOST": emulator.host, "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9"}
+    environment = clean_environment(deployed_bin, **APP_ENGINE, **deployed_settings(uploaded) | own | places)
+
+    with Entrypoint(uploaded, environment, tmp_path, base_url=BASE_URL, confined=confined) as server:
+        person = Visitor(server, through_app_engine=True)
+        form = (await person.get("/user/login")).form("login")
+        began = time.monotonic()
+        away = await person.send(form, name=ADMIN, password=PASSWORD)
+        seconds = time.monotonic() - began
+        with emulator:
+            back = away
+            while back.status == 503 and time.monotonic() - began < PATIENCE:
+                back = await person.send(form, name=ADMIN, password=PASSWORD)
+                await asyncio.sleep(0.1)
+
+    assert away.status == 503
+    assert away.header("retry-after")
+    assert seconds < 3
+    assert back.status == 200, "nobody of this name, but somebody to ask"
 
 
 # --- What it refuses to start with ------------------------------------------------------------------------------------
