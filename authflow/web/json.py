@@ -62,7 +62,10 @@ def render_error(x: Exchange, error: AuthflowError) -> Answer:
     }
     if error.retry_after is not None:
         body["retry_after"] = max(1, round(error.retry_after.total_seconds()))
-    return Answer.json(body, error.status)
+    answer = Answer.json(body, error.status)
+    # ViUR's tools read the reason here too. Our own sentence: nothing that was typed gets into a header.
+    answer.headers.append((b"x-viur-error", error.sentence.encode("ascii", "replace")))
+    return answer
 
 
 def _body(x: Exchange, view: View) -> object:

@@ -28,9 +28,11 @@ def routes(provider: PrimaryProvider | None) -> list[Route]:
         return []
     base, new = f"/user/{provider.path}", setter.password_field
     return [
-        Route(f"{base}/pwrecover", Assurance.ANYBODY, get=_recover_page(base, new), post=_recover(base, new)),
+        Route(
+            f"{base}/pwrecover", Assurance.ANYBODY, get=_recover_page(base, new), post=_recover(base, new), is_form=True
+        ),
         Route(f"{base}/setup", Assurance.TICKET, get=_set_up_page(base, new), post=_set_up(base, new)),
-        Route(f"{base}/change", Assurance.FRESH, get=_change_page(base, new), post=_change(base, new)),
+        Route(f"{base}/change", Assurance.FRESH, get=_change_page(base, new), post=_change(base, new), is_form=True),
     ]
 
 
@@ -60,7 +62,12 @@ def _recover(base: str, new: Field) -> Handler:
                 "errors": [],
                 "params": None,
             }
-            return View(Meaning.DONE, "user_password/recover_done.html", extra={"next_url": "/user/login"}, data=done)
+            return View(
+                Meaning.DONE,
+                "user_password/recover_done.html",
+                extra={"next_url": f"{base}/login" if x.by_program else "/user/login"},
+                data=done if x.speaks_strings else None,
+            )
         if token:
             return _recovery(base, "password", (_hidden(RECOVERY_KEY), new), token=token)
         if "recovery_key" in x.values or "recoveryKey" in x.values:
@@ -68,7 +75,8 @@ def _recover(base: str, new: Field) -> Handler:
         asked = await accounts.ask_recovery(x.values, x.visitor)
         if isinstance(asked, Invalid):
             return _recovery(base, "name", (NAME,), asked)
-        view = _recovery(base, "key", (RECOVERY_KEY, new) if x.by_program else (RECOVERY_KEY,))
+        # Programs of old send code and password together; those of today, like people, one after the other.
+        view = _recovery(base, "key", (RECOVERY_KEY, new) if x.speaks_strings else (RECOVERY_KEY,))
         return replace(view, next_path=f"{base}/pwrecover?step=key")
 
     return recover

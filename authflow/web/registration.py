@@ -20,9 +20,9 @@ def routes(provider: PrimaryProvider | None) -> list[Route]:
         return []
     base = f"/user/{provider.path}"
     return [
-        Route(f"{base}/add", Assurance.ANYBODY, get=_register_page(base), post=_register(base)),
+        Route(f"{base}/add", Assurance.ANYBODY, get=_register_page(base), post=_register(base), is_form=True),
         Route(f"{base}/verify", Assurance.TICKET, get=_verify_page(base), post=_verify(base), needs_skey=False),
-        Route(f"{base}/resend", Assurance.ANYBODY, get=_resend_page(base), post=_resend(base)),
+        Route(f"{base}/resend", Assurance.ANYBODY, get=_resend_page(base), post=_resend(base), is_form=True),
     ]
 
 

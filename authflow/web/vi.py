@@ -5,17 +5,19 @@ Where a tool asks for the strings of old (`@vi-admin=true`, or `User.vi_dialect`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from authflow.errors import AuthflowError
 from authflow.fields import FieldError
-from authflow.provider import PrimaryProvider
+from authflow.provider import PrimaryProvider, Provider
 from authflow.web import entries
 from authflow.web import json as strings
 from authflow.web import vi_structure as bones
 from authflow.web.answer import Answer, json_text
 from authflow.web.exchange import Exchange
 from authflow.web.views import Form, Meaning, View
+
+SELECT = "select_secondfactor_provider"
 
 _DONE = {"add": "addSuccess", "edit": "editSuccess", "delete": "deleteSuccess"}
 """ViUR's names where they do not end in `_success`."""
@@ -42,6 +44,8 @@ def render(x: Exchange, view: View) -> Answer:
             return _offer(x, view)
         case Meaning.CHOICE:
             return _choice(x, view)
+        case Meaning.SECOND_FACTOR if x.is_post and _method(x) == SELECT and view.provider is not None:
+            return _chosen(x, view.provider)
         case _:
             return _form(x, view)
 
@@ -135,6 +139,10 @@ def _refusals(form: Form, view: View) -> tuple[FieldError, ...]:
     return tuple(FieldError(declared.name, view.reason, message) for declared in fields)
 
 
+def _method(x: Exchange) -> str:
+    return method_of(x.path.removeprefix(x.prefix))
+
+
 def method_of(path: str) -> str:
     """Return the method's name in a path of ours: `edit` of `/user/edit/<key>`, `login` of `/user/auth_x/login`."""
     parts = path.split("/")[2:]
@@ -157,23 +165,40 @@ def _offer(x: Exchange, view: View) -> Answer:
 
 
 def _choice(x: Exchange, view: View) -> Answer:
-    options = {x.address(f"/user/{factor.path}/start"): factor.label for factor in view.choices}
-    structure = bones.select("provider", "Second factor", options)
     params = {"flow": view.flow} if view.flow else None
-    return _envelope("select_secondfactor_provider", values={"provider": None}, structure=structure, params=params)
+    return _envelope(SELECT, values={"provider": None}, structure=_factors(x, view.choices), params=params)
+
+
+def _chosen(x: Exchange, factor: Provider) -> Answer:
+    """Answer where the chosen factor starts, instead of its form: tools go there by themselves."""
+    start = _start(x, factor)
+    return _envelope(f"{SELECT}_success", values={"provider": start}, structure=_factors(x, (factor,)), next_url=start)
+
+
+def _factors(x: Exchange, factors: Sequence[Provider]) -> dict[str, dict[str, object]]:
+    return bones.select("provider", "Second factor", {_start(x, factor): factor.label for factor in factors})
+
+
+def _start(x: Exchange, factor: Provider) -> str:
+    return x.address(f"/user/{factor.path}/start")
 
 
 # --- Done -------------------------------------------------------------------------------------------------------------
 
 
 def _done(x: Exchange, view: View) -> Answer:
+    if isinstance(view.data, Mapping) and "action" in view.data:
+        data = view.data
+        return _envelope(
+            data["action"], values=data.get("values"), structure=data.get("structure"), errors=data["errors"]
+        )
     if view.data is not None:
         return Answer.json(view.data, view.status)
     codes = view.extra.get("codes")
     params = {"codes": list(codes)} if isinstance(codes, tuple) else None
     if view.account is not None and view.session.issued is not None:
         return _with_entry(x, view, "login_success", params=params)
-    method = method_of(x.path.removeprefix(x.prefix))
+    method = _method(x)
     action = _DONE.get(method, f"{method}_success")
     target = view.extra.get("next_url")
     next_url = x.address(target) if isinstance(target, str) else None
