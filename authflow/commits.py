@@ -144,11 +144,15 @@ def verified(
     except IllegalTransition as error:
         raise ContractViolation(f"{provider.name}: {error}") from error
     writes: list[Write] = [write for bucket in loaded.buckets for write in bucket.succeeded(now)]
-    writes += _credential_writes(engine, provider, loaded, outcome.credential)
-    account = synced(engine, provider, loaded, outcome.credential)
-    if account is not None:
-        writes.append(parts.account_write(loaded, account))
-        loaded = replace(loaded, account=account)
+    written = {provider.name: outcome.credential} if outcome.credential else {}
+    if moved.state is FlowState.COMPLETED and loaded.account is not None:
+        account, credentials = synced(engine, moved, loaded.account, {**loaded.credentials, **written})
+        written |= {credential.provider: credential for credential in credentials}
+        if account is not loaded.account:
+            writes.append(parts.account_write(loaded, account))
+            loaded = replace(loaded, account=account)
+    for name, credential in written.items():
+        writes += _credential_writes(engine, engine.registry.providers[name], loaded, credential)
     if is_first:
         # The same travelling flow cannot be started twice, in this browser or in a copy of it.
         writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))

@@ -52,12 +52,13 @@ class Assertion:
         return Credential(account.id, provider, context.now, context.now, self.to_data())
 
     def to_data(self) -> dict[str, Plain]:
-        """Return the data of such a credential."""
+        """Return the data of such a credential. What is `synced` has reached the account, or was there before it."""
         return {
             "issuer": self.issuer,
             "subject": self.subject,
             "shown_as": self.shown_as,
             "profile": dict(self.profile),
+            "synced": dict(self.profile),
         }
 
 
@@ -92,7 +93,7 @@ class FederatedProvider(PrimaryProvider):
             return found
         if credential is None or context.account is None or not _is_of(credential, found):
             return Rejected(IDENTITY_UNKNOWN, Charge.FLOW)
-        data = found.to_data()
+        data = found.to_data() | {"synced": credential.data.get("synced", {})}
         has_changed = data != credential.data
         changed = replace(credential, data=data, changed_at=context.now) if has_changed else None
         return Verified(context.prove(self), changed, single_use=found.single_use)

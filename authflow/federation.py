@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from authflow.federated import Assertion, FederatedProvider
 from authflow.fields import read
-from authflow.loading import Loaded
+from authflow.flow import Flow
 from authflow.model import Account, Credential, Identity, Plain
-from authflow.provider import Provider
 from authflow.records import credential_key, identity_key
 from authflow.store.protocol import Data, Insert
 
@@ -43,26 +42,37 @@ def accepted_profile(engine: Engine, values: Mapping[str, Plain]) -> dict[str, P
     return accepted
 
 
-def synced(engine: Engine, provider: Provider, loaded: Loaded, changed: Credential | None) -> Account | None:
-    """Return the account with the profile values that have changed at the issuer since the last login, or None.
+def synced(
+    engine: Engine, flow: Flow, account: Account, credentials: Mapping[str, Credential]
+) -> tuple[Account, tuple[Credential, ...]]:
+    """Return an account, and credentials, with the profile values that have changed at their issuers.
 
-    What its owner has changed here since then stays until it changes there. Name, address and rights are never touched.
+    What the owner has changed here since then stays until it changes there. Name, address and rights are never touched.
+
+    Args:
+        flow: Completed: before that nothing of the account moves.
+        credentials: By provider, as they are after the last proof.
     """
-    if changed is None or loaded.account is None or not isinstance(provider, FederatedProvider):
-        return None
-    before, after = (_profile(credential) for credential in (loaded.credentials.get(provider.name), changed))
-    moved = {name: value for name, value in after.items() if before.get(name) != value}
-    account, values = loaded.account, accepted_profile(engine, moved)
-    if not provider.has_profile_sync or all(account.profile.get(name) == value for name, value in values.items()):
-        return None
-    return replace(
-        account,
-        profile={**account.profile, **values},
-        version=account.version + 1,
-        changed_at=engine.services.clock(),
-    )
+    moved: list[Credential] = []
+    for proof in flow.proofs:
+        provider, credential = engine.registry.get(proof.provider), credentials.get(proof.provider)
+        if credential is None or not isinstance(provider, FederatedProvider) or not provider.has_profile_sync:
+            continue
+        before, after = _values(credential, "synced"), _values(credential, "profile")
+        if before == after:
+            continue
+        moved.append(replace(credential, data={**credential.data, "synced": dict(after)}))
+        values = accepted_profile(engine, {name: value for name, value in after.items() if before.get(name) != value})
+        if any(account.profile.get(name) != value for name, value in values.items()):
+            account = replace(
+                account,
+                profile={**account.profile, **values},
+                version=account.version + 1,
+                changed_at=engine.services.clock(),
+            )
+    return account, tuple(moved)
 
 
-def _profile(credential: Credential | None) -> Mapping[str, Plain]:
-    found = credential.data.get("profile") if credential else None
+def _values(credential: Credential, name: str) -> Mapping[str, Plain]:
+    found = credential.data.get(name)
     return found if isinstance(found, Mapping) else {}

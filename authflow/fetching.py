@@ -39,7 +39,7 @@ MAX_BYTES = 256 * 1024
 MAX_KEPT = 64
 """Addresses whose answers or failures are remembered; the one not asked for longest is forgotten."""
 FAILURE_LASTS = timedelta(seconds=1)
-FRESH_INTERVAL = timedelta(minutes=1)
+FRESH_INTERVAL = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -94,17 +94,18 @@ class HttpFetching:
         """Return the JSON object at an address, from what is kept where its headers allow.
 
         Args:
-            fresh: Ask even if an answer is kept, since something newer is said to be there. Done at most once a minute
-                for an address: whoever can say so could otherwise make us ask at will. When it is not done, or fails,
-                what is kept is returned.
+            fresh: Ask even if an answer is kept, since something newer is said to be there. Done at most once in
+                ten seconds for an address: whoever can say so could otherwise make us ask at will. Who comes while it
+                is done waits for it. When it is not done, or fails, what is kept is returned.
 
         Raises:
             FetchFailed: Nothing usable is kept, and the party did not answer as it should, now or a second ago.
         """
         host, now = _host(url), self._clock()
         kept = self._remembered(url)
-        if fresh and not _is_within(kept.asked_fresh_at, FRESH_INTERVAL, now):
-            kept.asked_fresh_at = now
+        is_due = not _is_within(kept.asked_fresh_at, FRESH_INTERVAL, now)
+        if fresh and (is_due or url in self._here().flights):
+            kept.asked_fresh_at = now if is_due else kept.asked_fresh_at
             try:
                 return deepcopy(await self._one_flight(url, host))
             except FetchFailed:

@@ -13,18 +13,19 @@ from datetime import datetime
 from authflow import audit, parts
 from authflow.changes import Change, carry_out
 from authflow.enrolment_access import EnrolmentAccess
-from authflow.errors import AlreadyEnrolled, FlowInvalid, LastMethod, NotFound
-from authflow.federated import FederatedProvider
+from authflow.errors import AlreadyEnrolled, ContractViolation, FlowInvalid, LastMethod, NotFound
+from authflow.federated import Assertion, FederatedProvider
 from authflow.federation import linking
 from authflow.flow import Flow, FlowKind, FlowState, StepCompleted, advance
 from authflow.loading import Loaded
 from authflow.model import Account, Event, to_instant
 from authflow.policy import remaining_steps
-from authflow.provider import Ask, Charge, PrimaryProvider, Redirect, Rejected
-from authflow.records import credential_key, identity_key, lookup_keys, spent_key
+from authflow.provider import Ask, Charge, PrimaryProvider, Redirect, Rejected, Subject
+from authflow.records import credential_key, identity_key, lookup_keys, spent_evidence_key, spent_key
 from authflow.results import Changed, NotProved, StepOwed
 from authflow.sessions import Current, Visitor
 from authflow.store.protocol import Delete, Insert, Key, Write
+from authflow.throttle import Bucket, bucket_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Identities(EnrolmentAccess):
         Raises:
             FlowInvalid: The flow is not of this browser, this account and this provider, or was used.
             AlreadyEnrolled: An identity of this provider is linked.
+            TooManyAttempts: Too many refusals of this client.
         """
         engine = self._engine
         account, _ = self._acting(await self._live(visitor, current))
@@ -92,23 +94,35 @@ class Identities(EnrolmentAccess):
             raise FlowInvalid("not the flow of this account and provider")
         if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
             raise FlowInvalid("nobody was sent away")
-        submission, _ = await engine.submissions.identify(flow, provider, values, by_get)
+        submission, who = await engine.submissions.identify(flow, provider, values, by_get)
         context = engine.context(flow, provider, account=account, submission=submission)
         found = await engine.submissions.guarded(provider, provider.assertion(submission, context))
+        client = bucket_key(engine.services.keyring, "password_per_client", visitor.network)
+        marks = [spent_key(flow.id)]
+        if isinstance(found, Assertion):
+            if not isinstance(who, Subject) or (found.issuer, found.subject) != (who.issuer, who.subject):
+                raise ContractViolation(f"{provider.name} identifies one subject and asserts another")
+            if found.single_use:
+                marks.append(spent_evidence_key(provider.name, found.single_use))
 
         async def prepare() -> Change[Changed | NotProved]:
             loaded = await self._live(visitor, current)
             acting, session = self._acting(loaded)
-            if isinstance(found, Rejected):
-                return self._refused(flow, provider, acting, visitor, found.reason)
-            place, mark = identity_key(found.issuer, found.subject), spent_key(flow.id)
-            records = await engine.services.store.get((place, mark))
-            if mark in records or flow.epoch != acting.epoch:
-                raise FlowInvalid("this flow was used, or the account has changed since")
+            places = [client, *marks]
+            if isinstance(found, Assertion):
+                places.append(identity_key(found.issuer, found.subject))
+            records = await engine.services.store.get(places)
+            limit = engine.user.limits.password_per_client
+            bucket = Bucket(client, limit, records.get(client), is_exact=False)
+            bucket.demand(engine.services.clock())
+            if any(mark in records for mark in marks) or flow.epoch != acting.epoch:
+                raise FlowInvalid("this flow or its proof was used, or the account has changed since")
             if loaded.credential_record(provider.name) is not None:
                 raise AlreadyEnrolled()
-            if place in records:
-                return self._refused(flow, provider, acting, visitor, "identity_taken")
+            if isinstance(found, Rejected):
+                return self._refused(flow, provider, acting, visitor, found.reason, bucket)
+            if identity_key(found.issuer, found.subject) in records:
+                return self._refused(flow, provider, acting, visitor, "identity_taken", bucket)
             proof = context.prove(provider)
             verdict = remaining_steps(flow.kind, (*flow.proofs, proof), engine.registry.rules, None)
             moved = advance(flow, StepCompleted(proof, acting.epoch, verdict))
@@ -117,7 +131,7 @@ class Identities(EnrolmentAccess):
             now = engine.services.clock()
             changed = replace(acting, epoch=acting.epoch + 1, changed_at=now)
             writes: list[Write] = [
-                Insert(mark, {}, flow.deadline_at),
+                *(Insert(mark, {}, flow.deadline_at) for mark in marks),
                 *linking(engine.vault.credential_data(found.to_credential(acting, provider.name, context)), found, now),
                 *parts.notice_write(engine, changed, "identity_linked", label=provider.label),
             ]
@@ -190,12 +204,13 @@ class Identities(EnrolmentAccess):
         return [name for name in primaries if name != provider.name and name in loaded.credentials]
 
     def _refused(
-        self, flow: Flow, provider: FederatedProvider, account: Account, visitor: Visitor, reason: str
+        self, flow: Flow, provider: FederatedProvider, account: Account, visitor: Visitor, reason: str, bucket: Bucket
     ) -> Change[Changed | NotProved]:
         asking = self._engine.ask(flow, provider, account)
         ask = Ask(()) if isinstance(asking, Redirect) else asking
         happened = self._event("identity_refused", account, provider, visitor, flow.id, reason)
-        return Change((), NotProved(flow, provider, ask, reason, Charge.FLOW), (happened,))
+        counted = bucket.failed(self._engine.services.clock())
+        return Change((counted,), NotProved(flow, provider, ask, reason, Charge.FLOW), (happened,))
 
     def _event(
         self,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authflow import parts
-from authflow.account_work import Records, account_write
+from authflow.account_work import account_write
 from authflow.by_name import ByName
-from authflow.changes import Change
+from authflow.changes import Change, carry_out
 from authflow.errors import NotFound
 from authflow.model import Account, to_instant
 from authflow.records import lookup_keys
@@ -55,24 +55,26 @@ class IdentityAdministration(ByName):
         Raises:
             NotFound: There is no such account, or it has no identity of this provider.
         """
-        declared = self.engine.registry.declared.values()
-        wanted = next((p.name for p in declared if provider in (p.path, p.method_name)), provider)
-        held = await self._linked(await self.find(name))
-        record = next((record for record in held if record.data["provider"] == wanted), None)
-        if record is None:
-            raise NotFound(f"{name!r} has no identity of {provider!r}")
+        declared = self.engine.registry.declared
+        wanted = next((p.name for p in declared.values() if provider in (p.path, p.method_name)), provider)
+        label = declared[wanted].label if wanted in declared else wanted
 
-        def judge(records: Records, account: Account) -> Change[Account]:
+        async def prepare() -> Change[Account]:
+            records, account = await self.read(name)
+            # Read with the account: by now it may be another identity than the one that was listed.
+            held = await self._linked(account)
+            record = next((record for record in held if record.data["provider"] == wanted), None)
+            if record is None:
+                raise NotFound(f"{name!r} has no identity of {provider!r}")
             changed = self.raised(account)
-            # Unguarded: whatever has become of it since, it is to go.
-            writes: list[Write] = [account_write(changed, records), Delete(record.key)]
+            writes: list[Write] = [account_write(changed, records), Delete(record.key, record.version)]
             writes += map(Delete, lookup_keys(record.data))
-            offered = self.engine.registry.declared.get(wanted)
-            label = offered.label if offered else wanted
-            notice = parts.notice_write(self.engine, changed, "identity_unlinked", label=label)
-            return Change((*writes, *notice), changed, (self.happened("identity_unlinked", account, wanted),))
+            writes += parts.notice_write(self.engine, changed, "identity_unlinked", label=label)
+            return Change(tuple(writes), changed, (self.happened("identity_unlinked", account, wanted),))
 
-        return await self.change(name, judge)
+        account = await carry_out(self.engine, prepare)
+        await self.engine.run_hook(lambda: self.engine.user.on_edited(account))
+        return account
 
     async def _linked(self, account: Account) -> Sequence[Record]:
         page = await self.engine.services.store.find("credential", "account_id", equals=account.id, limit=100)

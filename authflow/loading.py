@@ -120,8 +120,12 @@ class Loader:
         finding = self._finding_key(provider, who)
         name = who.name if isinstance(who, Identifier) else self._naming(who, subject)
         claims = {claim.device_id: claim for claim in visitor.devices}
-        unknown = bucket_key(self._keyring, "password_per_name", name)
-        devices = {d: bucket_key(self._keyring, "password_per_device", f"{d}:{name}") for d in claims}
+        limit_name, of_devices = _limits_of(who)
+        if isinstance(who, Nobody) and not subject:
+            # Nobody at all is nobody's bucket: those of one client must not keep out those of another.
+            name = f"client:{visitor.network}"
+        unknown = bucket_key(self._keyring, limit_name, name)
+        devices = {d: bucket_key(self._keyring, of_devices, f"{d}:{name}") for d in claims}
         client = bucket_key(self._keyring, "password_per_client", visitor.network)
         opening = [unknown, client, *devices.values()]
         if finding is not None:
@@ -230,3 +234,19 @@ class Loader:
                 return account_id
         # An unknown name is looked up further under an id that nobody has: the same reads, the same work.
         return self._keyring.mac_text("nobody", name)[:22]
+
+
+def _limits_of(who: Identification) -> tuple[str, str]:
+    """Return the names of the limits, of unknown and of known browsers, that count for such an identification.
+
+    Each kind has its own: a name can be typed that looks like what another kind is counted by.
+    """
+    match who:
+        case Identifier():
+            return "password_per_name", "password_per_device"
+        case Subject():
+            return "identity", "identity_per_device"
+        case CredentialId():
+            return "credential_id", "credential_id_per_device"
+        case Nobody():
+            return "subject", "subject_per_device"

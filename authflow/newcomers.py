@@ -7,14 +7,15 @@ never confirmed it, the first owner who proves it takes the account over, and wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from authflow import audit, commits
 from authflow.account_work import account_in
 from authflow.changes import Change, carry_out
 from authflow.commits import Plan
-from authflow.errors import BadInput, FlowInvalid
+from authflow.errors import AuthflowError, BadInput, ContractViolation, FlowInvalid
 from authflow.federated import IDENTITY_UNKNOWN, Assertion, FederatedProvider
 from authflow.federation import accepted_profile, linking
 from authflow.flow import Flow
@@ -22,7 +23,16 @@ from authflow.identifiers import canonical_name, mail_address
 from authflow.loading import Loaded
 from authflow.model import Account, Status
 from authflow.provider import Charge, Rejected, Subject, Submission, Verified
-from authflow.records import account_key, identity_key, name_key, newest_attempt_key, spent_key
+from authflow.records import (
+    account_key,
+    credential_key,
+    identity_key,
+    lookup_keys,
+    name_key,
+    newest_attempt_key,
+    spent_evidence_key,
+    spent_key,
+)
 from authflow.results import LoggedIn, Result
 from authflow.sessions import Visitor
 from authflow.store.protocol import Delete, Insert, Key, Record, Update, Write
@@ -33,8 +43,20 @@ if TYPE_CHECKING:
     from authflow.engine import Engine
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A first submission whose identity belongs to no account, as it was when it was judged."""
+
+    flow: Flow
+    provider: FederatedProvider
+    submission: Submission
+    who: Subject
+    visitor: Visitor
+    with_static_key: bool
+
+
 class Newcomers:
-    """Judges first submissions whose identity belongs to no account.
+    """Judges arrivals.
 
     Args:
         engine: Whose accounts they may come to.
@@ -43,91 +65,95 @@ class Newcomers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def arrive(
-        self,
-        flow: Flow,
-        provider: FederatedProvider,
-        submission: Submission,
-        who: Subject,
-        loaded: Loaded,
-        visitor: Visitor,
-        *,
-        with_static_key: bool,
-    ) -> Result:
+    async def arrive(self, arrival: Arrival, loaded: Loaded) -> Result:
         """Refuse a stranger, or make the account and go on with the flow as for anybody else, in one commit.
 
         Args:
             loaded: What was read for the submission: no account.
 
         Raises:
-            FlowInvalid: The flow was used, or the identity has come to an account meanwhile.
+            FlowInvalid: The flow or the evidence was used, or the identity has come to an account meanwhile.
             TooManyAttempts: Too many registrations of this client.
         """
-        engine = self._engine
-        context = engine.context(flow, provider, submission=submission)
-        found = await engine.submissions.guarded(provider, provider.assertion(submission, context))
-        unused, made = [loaded], list[Account]()
+        engine, provider, who = self._engine, arrival.provider, arrival.who
+        context = engine.context(arrival.flow, provider, submission=arrival.submission)
+        found = await engine.submissions.guarded(provider, provider.assertion(arrival.submission, context))
+        if isinstance(found, Assertion) and (found.issuer, found.subject) != (who.issuer, who.subject):
+            raise ContractViolation(f"{provider.name} identifies one subject and asserts another")
+        unused, made, refusals = [loaded], list[Account](), list[AuthflowError]()
+        with ExitStack() as places:
 
-        async def prepare() -> Change[Result]:
-            made.clear()
-            now = engine.services.clock()
-            before = unused.pop() if unused else (await engine.loader.first(provider, who, "", visitor, now))[0]
-            if before.account is not None:
-                raise FlowInvalid("the identity has come to an account meanwhile")
-            plan = await self._judged(flow, provider, submission, found, before, visitor, with_static_key, made)
-            return Change(tuple(plan.writes), plan.result, plan.events, plan.refusal)
+            async def prepare() -> Change[Result]:
+                made.clear()
+                before = unused.pop() if unused else await self._read_again(arrival)
+                plan = await self._judged(arrival, found, before, made, places)
+                refusals[:] = [plan.refusal] if plan.refusal else []
+                return Change(tuple(plan.writes), plan.result, plan.events, plan.refusal)
 
-        result = await carry_out(engine, prepare)
-        for account in made:
-            await engine.run_hook(lambda account=account: engine.user.on_added(account))  # type: ignore[misc]
+            try:
+                result = await carry_out(engine, prepare)
+            except AuthflowError as error:
+                # A refusal of the flow comes after the commit: the account is there, and its hook must hear of it.
+                if error not in refusals:
+                    raise
+                await self._told(made)
+                raise
+        await self._told(made)
         if isinstance(result, LoggedIn):
             await engine.run_hook(lambda: engine.user.on_login(result.flow, result.account))
         return result
 
+    async def _read_again(self, arrival: Arrival) -> Loaded:
+        now = self._engine.services.clock()
+        loaded, _ = await self._engine.loader.first(arrival.provider, arrival.who, "", arrival.visitor, now)
+        if loaded.account is not None:
+            raise FlowInvalid("the identity has come to an account meanwhile")
+        return loaded
+
+    async def _told(self, made: list[Account]) -> None:
+        for account in made:
+            await self._engine.run_hook(lambda account=account: self._engine.user.on_added(account))  # type: ignore[misc]
+
     async def _judged(
-        self,
-        flow: Flow,
-        provider: FederatedProvider,
-        submission: Submission,
-        found: Assertion | Rejected,
-        loaded: Loaded,
-        visitor: Visitor,
-        with_static_key: bool,
-        made: list[Account],
+        self, arrival: Arrival, found: Assertion | Rejected, loaded: Loaded, made: list[Account], places: ExitStack
     ) -> Plan:
-        engine = self._engine
+        engine, flow, provider, visitor = self._engine, arrival.flow, arrival.provider, arrival.visitor
         if isinstance(found, Rejected):
             return commits.rejected_first(engine, flow, provider, loaded, found.reason, visitor, found)
         is_known = loaded.record(identity_key(found.issuer, found.subject)) is not None
         address = "" if is_known else _usable(found.address)
-        if not address or not provider.admits(found, submission):
-            return self._stranger(flow, provider, loaded, visitor, IDENTITY_UNKNOWN)
-        name = canonical_name(address)
-        now, limit = engine.services.clock(), engine.user.limits.registration_per_client
+        if not address or not provider.admits(found, arrival.submission):
+            return self._stranger(arrival, loaded, IDENTITY_UNKNOWN)
+        now, name = engine.services.clock(), name_key(canonical_name(address))
         place = bucket_key(engine.services.keyring, "registration_per_client", visitor.network)
-        records = await engine.services.store.get((name_key(name), spent_key(flow.id), place))
-        if spent_key(flow.id) in records:
-            raise FlowInvalid("this flow has been started already")
+        marks = [spent_key(flow.id)]
+        if found.single_use:
+            marks.append(spent_evidence_key(provider.name, found.single_use))
+        records = await engine.services.store.get((name, place, *marks))
+        if any(mark in records for mark in marks):
+            raise FlowInvalid("this flow, or what proves its step, has been used already")
+        limit = engine.user.limits.registration_per_client
         bucket = Bucket(place, limit, records.get(place), is_exact=False)
         bucket.demand(now)
-        holder = records.get(name_key(name))
-        if holder is None:
+        places.pop_all().close()
+        places.enter_context(engine.admission.enter(bucket, now=now))
+        if name not in records:
             account, writes = self._registered(found, address)
         else:
-            taken = await self._taken_over(str(holder.data["account_id"]), found)
+            taken = await self._taken_over(str(records[name].data["account_id"]), provider, found, address)
             if taken is None:
-                return self._stranger(flow, provider, loaded, visitor, "identity_address_taken")
+                return self._stranger(arrival, loaded, "identity_address_taken")
             account, writes, own = taken
             loaded = replace(loaded, records={**loaded.records, **own})
         made.append(account)
-        context = engine.context(flow, provider, account=account, submission=submission)
+        context = engine.context(flow, provider, account=account, submission=arrival.submission)
         credential = found.to_credential(account, provider.name, context)
         writes += [bucket.failed(now), *linking(engine.vault.credential_data(credential), found, now)]
         joined = replace(loaded, account=account, credentials={provider.name: credential})
         outcome = Verified(context.prove(provider), single_use=found.single_use)
-        plan = commits.verified(engine, flow, provider, joined, outcome, visitor, with_static_key)
+        plan = commits.verified(engine, flow, provider, joined, outcome, visitor, arrival.with_static_key)
         happened = audit.event(
-            "account_registered" if holder is None else "account_taken_over",
+            "account_taken_over" if name in records else "account_registered",
             now,
             account_id=account.id,
             provider=provider.name,
@@ -136,9 +162,11 @@ class Newcomers:
         )
         return replace(plan, writes=(*writes, *plan.writes), events=(happened, *plan.events))
 
-    def _stranger(self, flow: Flow, provider: FederatedProvider, loaded: Loaded, visitor: Visitor, reason: str) -> Plan:
+    def _stranger(self, arrival: Arrival, loaded: Loaded, reason: str) -> Plan:
         outcome = Rejected(reason, Charge.FLOW)
-        return commits.rejected_first(self._engine, flow, provider, loaded, reason, visitor, outcome)
+        return commits.rejected_first(
+            self._engine, arrival.flow, arrival.provider, loaded, reason, arrival.visitor, outcome
+        )
 
     def _registered(self, found: Assertion, address: str) -> tuple[Account, list[Write]]:
         now, name = self._engine.services.clock(), canonical_name(address)
@@ -156,16 +184,19 @@ class Newcomers:
         return account, [named, Insert(account_key(account.id), account.to_data())]
 
     async def _taken_over(
-        self, account_id: str, found: Assertion
+        self, account_id: str, provider: FederatedProvider, found: Assertion, address: str
     ) -> tuple[Account, list[Write], Mapping[Key, Record]] | None:
         """Return what gives a never confirmed account to the owner of its address; None where it is anybody's."""
         engine = self._engine
         records = await engine.services.store.get(engine.loader.account_keys(account_id))
         account = account_in(records, account_id)
-        if account is None or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
+        has_identity = credential_key(account_id, provider.name) in records
+        if account is None or has_identity or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
             return None
         changed = replace(
             account,
+            name=address,
+            email=address,
             status=Status.ACTIVE,
             factors=(),
             profile=accepted_profile(engine, found.profile),
@@ -175,7 +206,9 @@ class Newcomers:
         )
         own = records[account_key(account_id)]
         writes: list[Write] = [Update(own.key, changed.to_data(), own.version, own.expires_at)]
-        writes += [Delete(key, record.version) for key, record in records.items() if key.kind == "credential"]
+        for key, record in records.items():
+            if key.kind == "credential":
+                writes += [Delete(key, record.version), *map(Delete, lookup_keys(record.data))]
         writes.append(Delete(newest_attempt_key(account_id)))
         return changed, writes, {key: r for key, r in records.items() if key.kind != "credential"}
 

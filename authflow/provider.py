@@ -82,7 +82,7 @@ class Fetching(Protocol):
         """Return the JSON object at an address, from what is kept as long as its headers allow.
 
         Args:
-            fresh: Something newer is said to be there: ask again, though at most once a minute for an address.
+            fresh: Something newer is said to be there: ask again, though at most once in ten seconds for an address.
 
         Raises:
             FetchFailed: Nothing usable is kept and none came.
@@ -197,7 +197,13 @@ class CredentialId:
 
 @dataclass(frozen=True, slots=True)
 class Nobody:
-    """Nobody is named: the flow's subject is meant, or nobody at all."""
+    """Nobody is named: the flow's subject is meant, or nobody at all.
+
+    Attributes:
+        evidence: What `identify` found instead, such as why a token was refused; handed on to `answer`.
+    """
+
+    evidence: Mapping[str, Plain] = field(default_factory=dict, repr=False)
 
 
 Identification: TypeAlias = Identifier | Subject | CredentialId | Nobody

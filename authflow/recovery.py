@@ -1,8 +1,9 @@
 """Recovery and set-up: a new password by a ticket that was mailed or printed.
 
 Asking costs the same and answers the same for every name; the worker finds out whether there is somebody to write to.
-Recovering ends every session, sibling ticket and device of the account, and logs nobody in. It never touches the
-account's status, nor its second factors: those are asked for at the next login.
+Recovering ends every session, sibling ticket and device of the account, disconnects its identities of elsewhere where
+it replaces a password, and logs nobody in. It never touches the account's status, nor its second factors: those are
+asked for at the next login.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from authflow.account_work import (
 )
 from authflow.agents import describe
 from authflow.changes import Change
+from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType, read
 from authflow.flow import FlowKind
 from authflow.model import Credential, Purpose
 from authflow.provider import Rejected, Submission
-from authflow.records import account_key, credential_key
+from authflow.records import account_key, credential_key, lookup_keys
 from authflow.sessions import Visitor
-from authflow.store.protocol import Put, Write
+from authflow.store.protocol import Delete, Put, Record, Write
 from authflow.throttle import Bucket, bucket_key
 from authflow.tickets import TicketInvalid
 
@@ -113,6 +115,8 @@ class Recovery(AccountWork):
         if reading.errors:
             return refused(fields, reading.values, *reading.errors)
         credential_place = credential_key(account_id, side.provider.name)
+        declared = self.engine.registry.declared.values()
+        identities = [credential_key(account_id, p.name) for p in declared if isinstance(p, FederatedProvider)]
         keyring = self.engine.services.keyring
 
         with self.engine.services.pool.reserve() as slot:
@@ -135,18 +139,38 @@ class Recovery(AccountWork):
                         return Change((), refused(fields, reading.values, error))
                     made.append(answer)
                 self.demand_completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
+                # Whoever had the password could have connected an account of elsewhere, and would still come in by it.
+                had_password = credential_place in records
+                linked = [records[key] for key in identities if key in records] if had_password else []
                 writes: list[Write] = [
                     tickets.spend(record),
+                    *(gone for lost in linked for gone in _unlinked(lost)),
                     account_write(replace(account, epoch=account.epoch + 1), records),
                     self.credential_write(made[0], records.get(credential_place)),
                     # The owner proved himself: a row of a hundred failures ends here (NIST SP 800-63B, 5.2.2).
                     Put(bucket_key(keyring, "password_per_name", account.canonical_name), {}, self.now),
                     *parts.notice_write(self.engine, account, "password_changed"),
+                    *(
+                        notice
+                        for lost in linked
+                        for notice in parts.notice_write(
+                            self.engine, account, "identity_unlinked", label=self._label(lost)
+                        )
+                    ),
                 ]
                 happened = audit.event(
                     event, self.now, account_id=account.id, provider=side.provider.name, client=visitor.network
                 )
                 return Change(tuple(writes), None, (happened,))
 
-            keys = (place, account_key(account_id), credential_place)
+            keys = (place, account_key(account_id), credential_place, *identities)
             return await self.within_limit(*self.for_client(visitor), keys, prepare)
+
+    def _label(self, identity: Record) -> str:
+        name = str(identity.data["provider"])
+        provider = self.engine.registry.declared.get(name)
+        return provider.label if provider else name
+
+
+def _unlinked(identity: Record) -> list[Delete]:
+    return [Delete(identity.key, identity.version), *map(Delete, lookup_keys(identity.data))]

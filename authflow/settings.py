@@ -26,6 +26,7 @@ _CLOUD_TASKS = re.compile(
 )
 _CLOUD_TASKS_FORM = f"{PREFIX}TASKS must be local: or cloudtasks:PROJECT/LOCATION/QUEUE[?service_account=EMAIL]"
 _DATASTORE = re.compile(rf"datastore:(?:{_PROJECT})?(?:/[A-Za-z0-9._-]{{1,100}})?", re.ASCII)
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\]):[0-9]{1,5}", re.ASCII)
 _NOT_FOR_PROVIDERS = frozenset({"secret_keys", "mail"})
 """Settings with secrets of ours, which are none of a provider's business."""
 
@@ -190,7 +191,7 @@ def _check(settings: Settings) -> None:
             ("DATASTORE_EMULATOR_HOST", settings.datastore_emulator),
             ("CLOUD_TASKS_EMULATOR_HOST", settings.tasks_emulator),
         ):
-            if host and not is_loopback(f"http://{host}"):
+            if host and not (_HOST_PORT.fullmatch(host) and is_loopback(f"http://{host}")):
                 raise ConfigurationError(f"{name} must not be set on App Engine")
         if not settings.is_secure:
             raise ConfigurationError(f"{PREFIX}BASE_URL must be the https origin that people reach on App Engine")

@@ -29,10 +29,12 @@ from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, 
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
+from authflow.newcomers import Arrival
 from authflow.provider import (
     Ask,
     Identification,
     Identifier,
+    Nobody,
     Outcome,
     Provider,
     Redirect,
@@ -82,9 +84,8 @@ class Submissions:
             with self._engine.admission.enter(*loaded.buckets, now=self._engine.services.clock()):
                 is_stranger = loaded.account is None and flow.kind is FlowKind.LOGIN
                 if is_stranger and isinstance(provider, FederatedProvider) and isinstance(who, Subject):
-                    return await self._engine.newcomers.arrive(
-                        flow, provider, submission, who, loaded, visitor, with_static_key=with_static_key
-                    )
+                    arrival = Arrival(flow, provider, submission, who, visitor, with_static_key)
+                    return await self._engine.newcomers.arrive(arrival, loaded)
                 outcome = await self._judge(flow, provider, submission, loaded, slot)
                 for attempt in range(MAX_TRIES):
                     plan = self._plan_first(flow, provider, loaded, outcome, visitor, with_static_key)
@@ -108,7 +109,10 @@ class Submissions:
         match who:
             case Identifier(name):
                 who = Identifier(canonical_name(name))
-            case Subject(evidence=evidence):
+            case Subject(issuer, subject, evidence):
+                _demand_subject(issuer, subject)
+                submission = replace(submission, evidence=evidence)
+            case Nobody(evidence):
                 submission = replace(submission, evidence=evidence)
         return submission, who
 
@@ -289,6 +293,17 @@ def _demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
     """Take a GET as an answer only from somebody who was sent away by this provider in this very flow."""
     if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
         raise FlowInvalid("nobody was sent away")
+
+
+def _demand_subject(issuer: str, subject: str) -> None:
+    """Refuse a pair that names no record: it was chosen elsewhere.
+
+    OpenID Connect Core 1.0, section 2: a subject has at most 255 ASCII characters; an issuer is an address, and so has
+    no space in it.
+    """
+    is_issuer = 0 < len(issuer) <= 255 and issuer.isascii() and issuer.isprintable() and " " not in issuer
+    if not (is_issuer and 0 < len(subject) <= 255 and subject.isascii() and subject.isprintable()):
+        raise BadInput("an issuer and a subject that no issuer may use")
 
 
 def _is_elsewhere(flow: Flow, judged: Flow, provider: Provider) -> bool:

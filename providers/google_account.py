@@ -113,14 +113,15 @@ class GoogleAccount(FederatedProvider):
         """Read the token. A refused one speaks of nobody; `assertion` says why."""
         try:
             claims = await self._claims(submission, context)
-        except IdTokenRefused:
-            return Nobody()
+        except IdTokenRefused as error:
+            return Nobody({"refused": error.code})
         return Subject(ISSUER, str(claims["sub"]), claims)
 
     async def assertion(self, submission: Submission, context: ProviderContext) -> Assertion | Rejected:
         claims = submission.evidence
-        if not claims:
-            return Rejected(await self._refusal(submission, context), Charge.FLOW)
+        # Every token that was read has a subject, so this is no claim of one.
+        if "sub" not in claims:
+            return Rejected(str(claims.get("refused", "google_token_refused")), Charge.FLOW)
         token, nonce = submission.get(self.token_field.name), claims.get("nonce")
         is_ours = isinstance(nonce, str) and compare_digest(nonce.encode(), _nonce(context).encode())
         if not is_ours and (self.google_nonce_required or "nonce" in claims):
@@ -150,14 +151,6 @@ class GoogleAccount(FederatedProvider):
             issuers=frozenset(self.issuers),
             audience=self._client_id,
         )
-
-    async def _refusal(self, submission: Submission, context: ProviderContext) -> str:
-        try:
-            await self._claims(submission, context)
-        except IdTokenRefused as error:
-            return error.code
-        # It became readable just now, when nothing was loaded for it: once more, then.
-        return "google_token_refused"
 
 
 def _nonce(context: ProviderContext) -> str:

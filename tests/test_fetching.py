@@ -423,17 +423,28 @@ async def test_asking_anew_replaces_what_is_kept(remote, fetching) -> None:
     assert len(remote.requests) == 2
 
 
-async def test_asking_anew_is_done_once_a_minute(remote, fetching, clock) -> None:
+async def test_who_asks_anew_while_it_is_done_waits_for_it(remote, fetching) -> None:
+    remote.says = for_an_hour(b'{"key": 1}')
+    await fetching.get_json(remote.url())
+    remote.says = for_an_hour(b'{"key": 2}')
+
+    answers = await asyncio.gather(*(fetching.get_json(remote.url(), fresh=True) for _ in range(5)))
+
+    assert answers == [{"key": 2}] * 5
+    assert len(remote.requests) == 2
+
+
+async def test_asking_anew_is_done_once_in_ten_seconds(remote, fetching, clock) -> None:
     remote.says = for_an_hour()
     await fetching.get_json(remote.url())
 
     for _ in range(20):
         await fetching.get_json(remote.url(), fresh=True)
-    within_a_minute = len(remote.requests)
-    clock.pass_by(timedelta(minutes=1))
+    at_once = len(remote.requests)
+    clock.pass_by(timedelta(seconds=10))
     await fetching.get_json(remote.url(), fresh=True)
 
-    assert (within_a_minute, len(remote.requests)) == (2, 3)
+    assert (at_once, len(remote.requests)) == (2, 3)
 
 
 async def test_asking_anew_in_vain_returns_what_is_kept(remote, fetching) -> None:

@@ -310,7 +310,8 @@ def test_what_is_no_project_or_namespace_is_refused(value: str) -> None:
         read(STORE=value)
 
 
+@pytest.mark.parametrize("host", ["db.example.org:8081", "localhost#.evil.com", "localhost/../evil:80", "localhost"])
 @pytest.mark.parametrize("name", ["DATASTORE_EMULATOR_HOST", "CLOUD_TASKS_EMULATOR_HOST"])
-def test_an_emulator_elsewhere_is_refused_on_app_engine(name: str) -> None:
+def test_an_emulator_elsewhere_is_refused_on_app_engine(name: str, host: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        from_environment({**APP_ENGINE, name: "db.example.org:8081"})
+        from_environment({**APP_ENGINE, name: host})

@@ -32,6 +32,7 @@ def _link_page(provider: FederatedProvider) -> Handler:
     async def page(x: Exchange) -> View:
         if "state" in x.query:
             return await _judged(x, provider, by_get=True)
+        x.demand_browser()  # The flow of the page is good in this browser alone.
         return _asking(x, await x.edge.app.identities.begin(provider, x.visitor, await x.demand_fresh()))
 
     return page
