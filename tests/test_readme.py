@@ -17,6 +17,7 @@ from authflow.provider import Provider
 from authflow.render import template_dir
 from authflow.throttle import Limits
 from authflow.user import User
+from providers.google_account import GoogleAccount
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.test_docs import declared_routes
@@ -249,7 +250,8 @@ def test_every_name_of_viurs_module_is_in_the_table() -> None:
 
 def test_our_names_in_the_table_exist() -> None:
     owners = {
-        cls.__name__: cls for cls in (User, UserPassword, TimeBasedOTP, Provider, Accounts, Limits, Account, LoginInfo)
+        cls.__name__: cls
+        for cls in (User, UserPassword, GoogleAccount, TimeBasedOTP, Provider, Accounts, Limits, Account, LoginInfo)
     }
 
     for _, right in name_rows():
