@@ -19,7 +19,7 @@ from authflow.web.views import Form, Meaning, View
 
 SELECT = "select_secondfactor_provider"
 
-_DONE = {"add": "addSuccess", "edit": "editSuccess", "delete": "deleteSuccess"}
+_DONE = {"add": "addSuccess", "edit": "editSuccess", "trigger/kick": "trigger/kickSuccess"}
 """ViUR's names where they do not end in `_success`."""
 
 
@@ -30,8 +30,12 @@ def render(x: Exchange, view: View) -> Answer:
     match view.meaning:
         case Meaning.METHODS | Meaning.DATA:
             return Answer.json(view.data, view.status)
-        case Meaning.ENTRY:
+        case Meaning.ENTRY | Meaning.ADDED | Meaning.EDITED:
             return _entry(view)
+        case Meaning.LIST:
+            return _list(view)
+        case Meaning.STRUCTURE:
+            return _structure(x, view)
         case Meaning.LOGGED_IN:
             return _with_entry(x, view, "login_success")
         case Meaning.LOGGED_OUT:
@@ -79,13 +83,28 @@ def _envelope(
     return Answer.json(body, status)
 
 
+_ENTRY_ACTIONS = {Meaning.ENTRY: "view", Meaning.ADDED: "addSuccess", Meaning.EDITED: "editSuccess"}
+_REST = '"errors":[],"next_url":null,"params":null}'
+
+
 def _entry(view: View) -> Answer:
     # Written in pieces: the structure is the same for every entry and is made once.
-    structure = bones.structure_text(view.form) if view.form else "null"
-    rest = '"errors":[],"next_url":null,"params":null}'
-    return Answer.json_text(
-        f'{{"action":"view","values":{json_text(view.data)},"structure":{structure},{rest}', view.status
-    )
+    structure, action = bones.structure_text(view.form) if view.form else "null", _ENTRY_ACTIONS[view.meaning]
+    text = f'{{"action":"{action}","values":{json_text(view.data)},"structure":{structure},{_REST}'
+    return Answer.json_text(text, view.status)
+
+
+def _list(view: View) -> Answer:
+    structure, cursor = bones.structure_text(view.form) if view.form else "null", json_text(view.params.get("cursor"))
+    rest = '"params":{},"orders":null}'
+    text = f'{{"action":"list","skellist":{json_text(view.data)},"cursor":{cursor},"structure":{structure},{rest}'
+    return Answer.json_text(text, view.status)
+
+
+def _structure(x: Exchange, view: View) -> Answer:
+    form = view.form or Form("", ())
+    values = bones.values(form) if view.data is None else view.data
+    return _envelope(f"structure.{x.key or 'view'}", values=values, structure=bones.structure(form.fields))
 
 
 def _with_entry(
@@ -111,8 +130,8 @@ def _form(x: Exchange, view: View) -> Answer:
         params["name"] = view.provider.label
     errors = form.errors or _refusals(form, view)
     return _envelope(
-        _action(form, view),
-        values=bones.values(form),
+        view.action or _action(form, view),
+        values=bones.values(form) if view.data is None else view.data,
         structure=bones.structure(form.fields),
         errors=[bones.error(error) for error in errors],
         next_url=x.address(view.next_path) if view.reason == "enrolment_owed" else None,
@@ -146,7 +165,9 @@ def _method(x: Exchange) -> str:
 def method_of(path: str) -> str:
     """Return the method's name in a path of ours: `edit` of `/user/edit/<key>`, `login` of `/user/auth_x/login`."""
     parts = path.split("/")[2:]
-    return parts[1] if len(parts) > 1 and parts[0].startswith(("auth_", "f2_")) else parts[0]
+    if len(parts) > 1 and parts[0].startswith(("auth_", "f2_")):
+        return parts[1]
+    return "/".join(parts[:2]) if parts[0] == "trigger" else parts[0]
 
 
 # --- Choices ----------------------------------------------------------------------------------------------------------
@@ -199,6 +220,8 @@ def _done(x: Exchange, view: View) -> Answer:
     if view.account is not None and view.session.issued is not None:
         return _with_entry(x, view, "login_success", params=params)
     method = _method(x)
+    if method == "delete":
+        return Answer.json("OKAY", view.status)
     action = _DONE.get(method, f"{method}_success")
     target = view.extra.get("next_url")
     next_url = x.address(target) if isinstance(target, str) else None

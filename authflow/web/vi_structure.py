@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from authflow.fields import Field, FieldError, FieldType
+from authflow.fields import Field, FieldError, FieldType, plain
 from authflow.web.answer import json_text
 from authflow.web.json import TYPES
 from authflow.web.views import Form
@@ -34,16 +34,13 @@ def structure_text(form: Form) -> str:
 def values(form: Form) -> dict[str, object]:
     """Return what stands in a form's fields; secrets never do."""
     return {
-        declared.name: empty(declared)
-        if declared.is_secret
-        else form.values.get(declared.name, "") or ("" if declared.type in _TEXTS else empty(declared))
+        declared.name: plain(declared, form.values.get(declared.name, "")) or _empty(declared)
         for declared in form.fields
     }
 
 
-def empty(declared: Field) -> object:
-    """Return what an empty field of this type holds. ViUR: `emptyvalue`."""
-    return _EMPTY.get(declared.type, "")
+def _empty(declared: Field) -> object:
+    return [] if declared.type is FieldType.LIST else _EMPTY.get(declared.type, "")
 
 
 def error(found: FieldError) -> dict[str, object]:
@@ -69,7 +66,7 @@ def _described(declared: Field) -> dict[str, object]:
     described: dict[str, object] = {
         "clone_behavior": {"strategy": "copy_value"},
         "descr": declared.label,
-        "emptyvalue": empty(declared),
+        "emptyvalue": _EMPTY.get(declared.type, ""),
         "indexed": True,
         "languages": None,
         "multiple": is_list,
