@@ -15,6 +15,7 @@ import yaml
 from typer.main import get_command
 
 from authflow.cli.main import make_app
+from authflow.hashing_pool import HashingPool, threads_for
 from authflow.store.datastore_codec import EXPIRES_AT
 from authflow.store.datastore_query import SWEPT
 from authflow.store.memory import MemoryStore
@@ -141,6 +142,17 @@ def test_what_app_yaml_names_is_there(folder: Path) -> None:
     assert job["target"] == settings["service"]
     assert settings["inbound_services"] == ["warmup"]
     assert [handler["secure"] for handler in settings["handlers"]] == ["always"]
+
+
+@pytest.mark.parametrize("folder", [ROOT, SHOP], ids=["authflow", "shop"])
+def test_an_instance_gets_no_more_requests_at_once_than_passwords_may_wait(folder: Path) -> None:
+    settings = app_yaml(folder)
+    pool = HashingPool(threads_for(1, cores=int(settings["env_variables"]["PYTHON_CPU_COUNT"])))
+
+    slots = [pool.reserve() for _ in range(settings["automatic_scaling"]["max_concurrent_requests"])]
+
+    assert len(slots) > 10
+    pool.close()
 
 
 @pytest.mark.parametrize("folder", [ROOT, SHOP], ids=["authflow", "shop"])
