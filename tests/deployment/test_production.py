@@ -24,6 +24,8 @@ from tests.deployment.mails import link_in, wait_until
 from tests.deployment.production import APP_ENGINE, BASE_URL, KEY, MAIL_PASSWORD, MARKED, Production, deployed_settings
 from tests.parts import datastore_emulator, tasks_emulator
 from tests.parts.require import require
+from tests.served.otp import totp
+from tests.served.people import begun_enrolment, shown_codes
 from tests.web_kit import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +131,29 @@ async def test_a_wrong_password_is_refused(production: Production, admin: str) -
 
     assert page.status == 200
     assert (await person.get(PROFILE)).status == 303
+
+
+async def test_an_authenticator_app_is_set_up_and_asked_for(production: Production, tmp_path: Path) -> None:
+    name = "careful@example.org"
+    operator(production, tmp_path, f"authflow users create {name} --active --password '{PASSWORD}'")
+    person = visitor(production)
+    await person.log_in(name, PASSWORD)
+    page, secret = await begun_enrolment(person)
+    page = await person.send(page.form("/add"), otptoken=totp(secret))
+    assert len(shown_codes(page)) == 10
+
+    again = visitor(production)
+    page = await again.follow(await again.log_in(name, PASSWORD))
+    assert (await again.get(PROFILE)).status == 303, "a code is owed"
+    code = totp(secret, step=1)  # the one that confirmed the app is spent
+    done = await again.send(page.form("/otp"), otptoken=code)
+
+    assert done.location == PROFILE
+    assert name in (await again.get(PROFILE)).text
+    replayed = visitor(production)
+    page = await replayed.follow(await replayed.log_in(name, PASSWORD))
+    assert (await replayed.send(page.form("/otp"), otptoken=code)).status == 200
+    assert (await replayed.get(PROFILE)).status == 303
 
 
 async def test_a_forgotten_password_is_recovered_by_a_mail_that_cloud_tasks_has_delivered(
