@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from authflow.cli import check, credentials, methods, serve, upkeep
+from authflow.cli import check, importing, methods, serve, upkeep
 from authflow.cli.common import REFUSED, fail, groups
 from authflow.errors import AuthflowError, ConfigurationError, RequestError
 
@@ -18,7 +18,7 @@ def make_app() -> typer.Typer:
     """Return all commands."""
     app = groups("Serve authflow, and look after its accounts and its store.")
     app.command("serve", no_args_is_help=False)(serve.serve)
-    app.add_typer(credentials.app, name="users")
+    app.add_typer(importing.app, name="users")
     app.command("auth-methods")(methods.auth_methods)
     app.add_typer(upkeep.tasks, name="tasks")
     app.command("clean")(upkeep.clean)
