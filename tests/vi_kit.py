@@ -48,9 +48,9 @@ class Old(User):
     vi_dialect = "3.3"
 
 
-async def site_with_two_factors() -> Site:
+async def site_with_two_factors(user: User | None = None) -> Site:
     """Make a site whose one account has both factors."""
-    site = await make_site(TwoFactors())
+    site = await make_site(user or TwoFactors())
     account = await site.account_with_totp()
     token = HardwareOTP().new_hardware_token(account.id, serial="2", secret_hex=HARDWARE, now=site.clock(), interval=30)
     await site.kit.enrolled(account, token)

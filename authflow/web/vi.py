@@ -1,6 +1,6 @@
-"""The renderer of `/vi`: the envelope of ViUR 3.8 and 3.9, in which every step is an action with values and structure.
+"""The renderer of ViUR's admin tools: the envelope of 3.8 and 3.9, in which every step is an action with values.
 
-Where a tool asks for the strings of old (`@vi-admin=true`, or `User.vi_dialect`), the json renderer answers.
+Where a tool speaks the strings of old (`/admin`, `@vi-admin=true`, or `User.vi_dialect`), the json renderer answers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from authflow.errors import AuthflowError
 from authflow.fields import FieldError
 from authflow.provider import PrimaryProvider, Provider
-from authflow.web import entries
+from authflow.web import entries, html
 from authflow.web import json as strings
 from authflow.web import vi_structure as bones
 from authflow.web.answer import Answer, json_text
@@ -25,6 +25,8 @@ _DONE = {"add": "addSuccess", "edit": "editSuccess", "trigger/kick": "trigger/ki
 
 def render(x: Exchange, view: View) -> Answer:
     """Answer in the dialect that the tool speaks."""
+    if _is_for_a_browser(x, view):
+        return html.render(x, view)
     if x.speaks_strings:
         return strings.render(x, view)
     match view.meaning:
@@ -52,6 +54,17 @@ def render(x: Exchange, view: View) -> Answer:
             return _chosen(x, view.provider)
         case _:
             return _form(x, view)
+
+
+def _is_for_a_browser(x: Exchange, view: View) -> bool:
+    """Whether a tool shows this in a browser: a page with a button that its provider's own script makes.
+
+    As in ViUR, tools open Google's page at their own prefix, or look for `data-client_id` in it.
+    """
+    provider = view.provider
+    if x.method != "GET" or view.meaning is not Meaning.FORM or not isinstance(provider, PrimaryProvider):
+        return False
+    return provider.is_for_tools and bool(provider.page_sources)
 
 
 def render_error(x: Exchange, error: AuthflowError) -> Answer:
