@@ -85,7 +85,7 @@ def _body(x: Exchange, view: View) -> object:
                 {"name": factor.label, "start_url": x.address(f"/user/{factor.path}/start")} for factor in view.choices
             ]
         case Meaning.GO:
-            return {"action": "redirect", "next_url": view.next_path}
+            return {"action": "redirect", "next_url": x.address(view.next_path)}
         case _:
             return _form(x, view)
 

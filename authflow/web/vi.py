@@ -117,7 +117,8 @@ def _list(view: View) -> Answer:
 def _structure(x: Exchange, view: View) -> Answer:
     form = view.form or Form("", ())
     values = bones.values(form) if view.data is None else view.data
-    return _envelope(f"structure.{x.key or 'view'}", values=values, structure=bones.structure(form.fields))
+    action = x.key or x.get("action") or "view"
+    return _envelope(f"structure.{action}", values=values, structure=bones.structure(form.fields))
 
 
 def _with_entry(
