@@ -5,7 +5,7 @@ One instance per engine, without state. Each change is one commit with its event
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from authflow import audit, parts, sessions
@@ -175,11 +175,10 @@ class Accounts(Registration, Recovery):
                 raise NotAuthenticated()
             if expected_version is not None and expected_version != account.version:
                 raise VersionConflict(f"expected {expected_version}, found {account.version}")
-            editable = [f for f in self.engine.user.edit_skel(account, account) if not f.is_readonly]
-            asked = [f for f in editable if f.name in values or (f.required and not account.profile.get(f.name))]
-            reading = read(asked, values)
-            if reading.errors:
-                return Change((), refused(asked, reading.values, *reading.errors))
+            invalid = self.checked(account, values)
+            if invalid.errors:
+                return Change((), invalid)
+            reading = read(self._asked(account, values), values)
             edited = replace(
                 account,
                 profile={**account.profile, **reading.values},
@@ -194,11 +193,30 @@ class Accounts(Registration, Recovery):
             await self.engine.run_hook(lambda: self.engine.user.on_edited(result))
         return result
 
-    async def delete(self, account_id: str, by: str) -> None:
+    def checked(self, account: Account, values: Mapping[str, str]) -> Invalid:
+        """Say what would be wrong with a change of the own entry, perhaps nothing. ViUR: `bounce`."""
+        asked = self._asked(account, values)
+        reading = read(asked, values)
+        return refused(asked, reading.values, *reading.errors)
+
+    def _asked(self, account: Account, values: Mapping[str, str]) -> list[Field]:
+        editable = [f for f in self.engine.user.edit_skel(account, account) if not f.is_readonly]
+        return [f for f in editable if f.name in values or (f.required and not account.profile.get(f.name))]
+
+    async def delete(
+        self,
+        account_id: str,
+        by: str,
+        *,
+        allow: Callable[[Account], Awaitable[Sequence[Write]]] | None = None,
+        client: str = "",
+    ) -> None:
         """Remove an account with all that is its own. Its sessions and tickets end with it.
 
         Args:
             by: Account id of who does it.
+            allow: Asked about the live account before each try. It raises where this may not be done, and says what
+                to write besides: what the permission hangs on.
 
         Raises:
             NotFound: There is no such account.
@@ -211,18 +229,18 @@ class Accounts(Registration, Recovery):
             account = account_in(records, account_id)
             if account is None:
                 raise NotFound("no such account")
+            allowed = () if allow is None else await allow(account)
             # Also those of providers that are declared no more; and what finds the account by them.
             credentials = (await store.find("credential", "account_id", equals=account_id, limit=100)).records
             found_by = {key for record in credentials for key in lookup_keys(record.data)}
             gone = {*own, *found_by, *(record.key for record in credentials)} - {account_key(account_id)}
             # The name is the account's alone as long as the account is: its record needs no guard of its own.
-            writes: list[Write] = [Delete(key) for key in sorted(gone)]
+            writes: list[Write] = [*allowed, *(Delete(key) for key in sorted(gone))]
             writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
             writes.append(Delete(name_key(account.canonical_name)))
             writes.append(Delete(newest_attempt_key(account_id)))
-            return Change(
-                tuple(writes), account, (audit.event("account_deleted", self.now, account_id=account_id, by=by),)
-            )
+            happened = audit.event("account_deleted", self.now, account_id=account_id, client=client, by=by)
+            return Change(tuple(writes), account, (happened,))
 
         deleted = await carry_out(self.engine, prepare)
         await self.engine.run_hook(lambda: self.engine.user.on_deleted(deleted))

@@ -6,23 +6,22 @@ Each is one conditional commit with its event. Nothing here asks who is calling:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from authflow import audit, parts, tickets
+from authflow.access import CUSTOM
 from authflow.account_work import Records, account_write
 from authflow.by_name import OPERATOR
 from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, NameTaken
 from authflow.factor_administration import FactorAdministration, HeldFactor
-from authflow.flow import FlowKind
-from authflow.identifiers import canonical_name, is_mail_address, mail_address
 from authflow.identity_administration import HeldIdentity, IdentityAdministration
+from authflow.listing import Listing, list_accounts
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Status
 from authflow.provider import Rejected
-from authflow.records import account_key, credential_key, name_key
+from authflow.records import credential_key, name_key
 from authflow.store.protocol import Insert, Key, Put, Write
-from authflow.tokens import new_id
 from authflow.upkeep import Rotation, Upkeep
 
 __all__ = ["Administration", "HeldFactor", "HeldIdentity", "Listing", "Rotation"]
@@ -31,14 +30,6 @@ FIRST_ADMIN = Key("marker", "first_admin")
 """Says for ever that the store has had an account: nobody is made administrator by an empty listing alone."""
 
 ROOT = ("root",)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One page of accounts, by name. `cursor` is None on the last page."""
-
-    accounts: tuple[Account, ...]
-    cursor: str | None
 
 
 class Administration(FactorAdministration, IdentityAdministration, Upkeep):
@@ -65,14 +56,21 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
             NameTaken: Another account has the name.
             BadInput: A value is not accepted; `code` says why the password is not.
         """
-        account = self._blank(name, email, is_active=is_active, is_admin=is_admin, roles=roles)
+        account = self.blank(
+            name,
+            status=Status.ACTIVE if is_active else Status.WAITING_FOR_ADMIN_VERIFICATION,
+            email=email,
+            access=ROOT if is_admin else (),
+            # Beside other roles a flag counts with `custom` alone.
+            roles=tuple(dict.fromkeys((*roles, CUSTOM))) if is_admin and roles else roles,
+        )
         credential = None if password is None else await self._credential(account, password)
 
         async def prepare() -> Change[Account]:
             place = name_key(account.canonical_name)
             if place in await self.engine.services.store.get((place,)):
                 raise NameTaken(f"an account named {name!r} exists already")
-            writes = self._insertions(account)
+            writes = self.insertions(account)
             if credential is not None:
                 writes = (*writes, self.credential_write(credential, None))
             happened = audit.event("account_added", self.now, account_id=account.id, by=OPERATOR, is_admin=is_admin)
@@ -82,16 +80,16 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
         await self.engine.run_hook(lambda: self.engine.user.on_added(made))
         return made
 
-    async def list(self, cursor: str | None = None, limit: int = 50) -> Listing:
+    async def list(self, cursor: str | None = None, limit: int = 50, search: str = "") -> Listing:
         """List accounts by name, a page at a time.
+
+        Args:
+            search: How the names begin.
 
         Raises:
             BadInput: The cursor is not one of ours, or the limit not 1 to 500.
         """
-        if not 1 <= limit <= 500:
-            raise BadInput("limit: 1 to 500")
-        page = await self.engine.services.store.find("account", "canonical_name", limit=limit, cursor=cursor)
-        return Listing(tuple(Account.from_data(record.data) for record in page.records), page.cursor)
+        return await list_accounts(self.engine.services.store, search=search, cursor=cursor, limit=limit)
 
     async def activate(self, name: str) -> Account:
         """Let an account log in; who has waited for it gets a mail.
@@ -201,7 +199,7 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
         settings = self.engine.services.settings
         if settings.on_app_engine:
             return None
-        account = self._blank(settings.admin, None, is_active=True, is_admin=True, roles=())
+        account = self.blank(settings.admin, status=Status.ACTIVE, access=ROOT)
 
         async def prepare() -> Change[str | None]:
             if FIRST_ADMIN in await self.engine.services.store.get((FIRST_ADMIN,)):
@@ -209,46 +207,18 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
             if (await self.list(limit=1)).accounts:
                 return Change((Insert(FIRST_ADMIN, {}),), None)
             token, insertion = tickets.for_set_up(self.engine.services.keyring, account, self.now)
-            writes = (Insert(FIRST_ADMIN, {}), insertion, *self._insertions(account))
+            writes = (Insert(FIRST_ADMIN, {}), insertion, *self.insertions(account))
             return Change(writes, self._link(token), (self.happened("first_admin_added", account),))
 
         return await carry_out(self.engine, prepare)
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
-    def _blank(self, name: str, email: str | None, *, is_active: bool, is_admin: bool, roles: Sequence[str]) -> Account:
-        unknown = set(roles) - {role.id for role in self.engine.user.roles}
-        if unknown:
-            raise BadInput(f"there is no role {', '.join(sorted(unknown))}")
-        if email is not None:
-            email = mail_address(email)
-        elif is_mail_address(name):
-            email = mail_address(name)
-        return Account(
-            id=new_id(),
-            name=name.strip(" "),
-            canonical_name=canonical_name(name),
-            created_at=self.now,
-            changed_at=self.now,
-            email=email,
-            status=Status.ACTIVE if is_active else Status.WAITING_FOR_ADMIN_VERIFICATION,
-            access=ROOT if is_admin else (),
-            roles=tuple(roles),
-        )
-
-    def _insertions(self, account: Account) -> tuple[Write, ...]:
-        return (
-            Insert(name_key(account.canonical_name), {"account_id": account.id}),
-            Insert(account_key(account.id), account.to_data()),
-        )
-
     async def _credential(self, account: Account, password: str) -> Credential:
-        side = self.password_side()
         with self.engine.services.pool.reserve() as slot:
-            flow = self.engine.start(FlowKind.SETUP, subject=account.id, epoch=account.epoch)
-            made = await self.make_credential(side, flow, account, password, slot)
+            made = await self.password_for(account, password, slot)
         if isinstance(made, Rejected):
-            raise BadInput(sentence(made.reason, side.provider.messages), code=made.reason)
+            raise BadInput(sentence(made.reason, self.password_side().provider.messages), code=made.reason)
         return made
 
     def _link(self, token: str) -> str:

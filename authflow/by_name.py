@@ -6,20 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from authflow import audit
-from authflow.account_work import AccountWork, Records, account_in
+from authflow.account_work import Records, account_in
 from authflow.changes import Change, carry_out
 from authflow.errors import NotFound
 from authflow.identifiers import canonical_name
 from authflow.model import Account, Event
 from authflow.records import credential_key, name_key
-from authflow.store.protocol import Delete
-from authflow.throttle import bucket_key
+from authflow.revising import Revising
 
 OPERATOR = "operator"
 """Who did it, in events of what was done at the command line."""
 
 
-class ByName(AccountWork):
+class ByName(Revising):
     """Base of what operators do with one account."""
 
     async def find(self, name: str) -> Account:
@@ -73,10 +72,6 @@ class ByName(AccountWork):
     def raised(self, account: Account) -> Account:
         """Return the account with a risen epoch: what was issued before ends with the commit."""
         return replace(account, epoch=account.epoch + 1, changed_at=self.now)
-
-    def forgiven(self, limit: str, who: str) -> Delete:
-        """Return the write that clears a limit: who guessed at what is gone must not keep the owner from what comes."""
-        return Delete(bucket_key(self.engine.services.keyring, limit, who))
 
     def happened(self, type_: str, account: Account, provider: str = "") -> Event:
         return audit.event(type_, self.now, account_id=account.id, provider=provider, by=OPERATOR)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -64,6 +64,7 @@ def handlers(engine: Engine, renderer: Renderer, transport: MailTransport) -> Ma
         "send_verification": office.send_verification,
         "send_registration_notice": office.send_registration_notice,
         "send_notice": office.send_notice,
+        "send_welcome": office.send_welcome,
         "deliver_message": office.deliver_message,
     }
 
@@ -140,8 +141,27 @@ class MailOffice:
             "label": provider.label if provider else "",
             "login_link": self._origin("/user/login"),
         }
-        values = {name: value for name, value in task.payload.items() if name not in ("template", "account_id")}
+        values = {name: value for name, value in task.payload.items() if name not in ("template", "account_id", "to")}
+        if "to" in task.payload:
+            # The address that the account had before: nothing else knows it any more.
+            account = replace(account, email=str(task.payload["to"]))
         await self._send(task, account, str(task.payload["template"]), {**context, **values})
+
+    async def send_welcome(self, task: Task) -> None:
+        """Tell somebody that an account was made for them, with a link to choose a password if it has none."""
+        account = await self._by_id(task)
+        if account is None or not account.email or not self.engine.user.is_active(account):
+            return
+        context: dict[str, object] = {"name": account.name, "login_link": self._origin("/user/login"), "link": ""}
+        if task.payload["with_link"]:
+            token = self._token(task, Purpose.SETUP, account)
+            ticket = tickets.make(Purpose.SETUP, account, self.engine.services.clock())
+            if await self._marked(tickets.insertion(token, ticket), account, None) is None:
+                return
+            context["link"] = self._link(f"setup?setup_key={token}")
+            context["recover_link"] = self._link("pwrecover")
+            context["minutes"] = _whole(tickets.LIFETIMES[Purpose.SETUP], timedelta(minutes=1))
+        await self._send(task, account, "welcome", context)
 
     async def deliver_message(self, task: Task) -> None:
         """Send the code of a flow's step, made anew from the step's ids; none once the step's time is over."""

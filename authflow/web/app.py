@@ -21,7 +21,19 @@ from authflow.errors import (
     SkeyInvalid,
     Unavailable,
 )
-from authflow.web import entries, factors, html, identities, login, recovery, registration, service, vi, vi_config
+from authflow.web import (
+    entries,
+    entries_of_others,
+    factors,
+    html,
+    identities,
+    login,
+    recovery,
+    registration,
+    service,
+    vi,
+    vi_config,
+)
 from authflow.web import json as json_renderer
 from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
@@ -51,7 +63,7 @@ TOOL_PREFIXES = ("/admin", VI)
 
 _RENDERERS: Mapping[str, tuple[Renderer, ErrorRenderer]] = {
     "/json": (json_renderer.render, json_renderer.render_error),
-    "/admin": (json_renderer.render, json_renderer.render_error),
+    "/admin": (vi.render, vi.render_error),
     VI: (vi.render, vi.render_error),
 }
 
@@ -81,6 +93,7 @@ class Edge:
             *registration.routes(password),
             *recovery.routes(password),
             *entries.routes(),
+            *entries_of_others.routes(),
             *factors.routes(app.engine.registry.second_factors),
             *identities.routes(providers),
             *service.routes(),

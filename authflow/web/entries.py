@@ -1,7 +1,9 @@
-"""Entries: the own one with its second factors, others by access right, and editing."""
+"""The own entry: the account page with its second factors, and editing. Those of others: `entries_of_others`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from authflow.accounts import Invalid
@@ -19,14 +21,15 @@ from authflow.web.views import Form, Meaning, View
 
 PROFILE = "/user/view/self"
 EDIT = "/user/edit/self"
+LIST = "/user/list"
+VERSION = Field("version", FieldType.HIDDEN, "Version", required=False)
 
 
 def routes() -> list[Route]:
     """Return the routes of entries."""
     return [
         Route(PROFILE, Assurance.SESSION, get=profile),
-        Route("/user/view", Assurance.SESSION, get=view_entry, takes_key=True),
-        Route(EDIT, Assurance.SESSION, get=edit_page, post=edit),
+        Route(EDIT, Assurance.SESSION, get=edit_page, post=edit, is_form=True),
     ]
 
 
@@ -59,10 +62,11 @@ async def profile(x: Exchange) -> View:
         "choose_password": f"/user/{password.path}/pwrecover" if password and not has_password else "",
         "edit": EDIT if x.edge.user.edit_skel(current.account, current.account) else "",
         "recovery_codes": f"/user/{codes.path}/add" if codes else "",
+        "entries": LIST if x.edge.user.can_list(current.account) else "",
         "logout": "/user/logout",
     }
     extra = {
-        "rows": _rows(x, current.account),
+        "rows": rows(x, current.account),
         "factors": factors,
         "identities": [_identity(way) for way in ways if isinstance(way.provider, FederatedProvider)],
         "links": links,
@@ -81,7 +85,7 @@ def _identity(way: LinkedIdentity) -> dict[str, object]:
     }
 
 
-def _rows(x: Exchange, account: Account) -> list[tuple[str, str]]:
+def rows(x: Exchange, account: Account) -> list[tuple[str, str]]:
     shown = [("E-mail address", account.name)]
     for declared in x.edge.user.profile_fields:
         value = account.profile.get(declared.name)
@@ -90,18 +94,14 @@ def _rows(x: Exchange, account: Account) -> list[tuple[str, str]]:
     return shown
 
 
-async def view_entry(x: Exchange) -> View:
-    """Show an entry that the viewer may see. ViUR: `view/<key>`."""
-    account = await x.edge.user.view(await x.account(), x.key)
-    if x.by_program:
-        return entry_view(x, account)
-    return View(Meaning.ENTRY, "profile.html", extra={"rows": _rows(x, account), "factors": [], "links": {}})
-
-
 def entry_view(x: Exchange, account: Account) -> View:
-    """Return an entry for programs: declared fields only. No hash, no secret, no epoch."""
-    user = x.edge.user
-    values: dict[str, object] = {
+    """Return an entry for programs."""
+    return View(Meaning.ENTRY, data=entry_values(x.edge.user, account), form=entry_form(x.edge.user))
+
+
+def entry_values(user: User, account: Account) -> dict[str, object]:
+    """Return an entry's values: declared fields only. No hash, no secret, no epoch."""
+    return {
         "key": account.id,
         "name": account.name,
         **{declared.name: account.profile.get(declared.name) or "" for declared in user.profile_fields},
@@ -112,11 +112,11 @@ def entry_view(x: Exchange, account: Account) -> View:
         "creationdate": account.created_at.isoformat(),
         "changedate": account.changed_at.isoformat(),
     }
-    return View(Meaning.ENTRY, data=values, form=_entry_form(user))
 
 
 @lru_cache(maxsize=16)
-def _entry_form(user: User) -> Form:
+def entry_form(user: User) -> Form:
+    """Return the structure of entries as they are seen."""
     fields = (
         Field("key", FieldType.TEXT, "Key", is_readonly=True),
         Field("name", FieldType.EMAIL, "E-mail address", is_readonly=True),
@@ -137,19 +137,65 @@ async def edit_page(x: Exchange) -> View:
 async def edit(x: Exchange) -> View:
     """Save the own details; what is not declared is passed over, so no right can be assigned."""
     current = await x.demand_current()
+    if is_check(x):
+        return _edit_form(x, current.account, x.edge.app.accounts.checked(current.account, x.values))
+    result = await x.edge.app.accounts.edit(current, x.values, version_of(x), client=x.visitor.network)
+    if isinstance(result, Invalid):
+        return _edit_form(x, current.account, result)
+    return saved(x, result, Meaning.EDITED, PROFILE)
+
+
+def saved(x: Exchange, account: Account, meaning: Meaning, next_path: str) -> View:
+    """Answer that an entry was made or changed: programs get it as it is now."""
+    user = x.edge.user
+    return View(meaning, next_path=next_path, data=entry_values(user, account), form=entry_form(user), account=account)
+
+
+def version_of(x: Exchange) -> int | None:
+    """Return the version that a form was made from, if the request tells.
+
+    Raises:
+        BadInput: It is no number.
+    """
     version = x.get("version")
     if version and not (version.isascii() and version.isdigit() and len(version) < 12):
         raise BadInput("version is a number")
-    expected = int(version) if version else None
-    result = await x.edge.app.accounts.edit(current, x.values, expected, client=x.visitor.network)
-    if isinstance(result, Invalid):
-        return _edit_form(x, current.account, result)
-    return View(Meaning.DONE, next_path=PROFILE)
+    return int(version) if version else None
+
+
+def is_check(x: Exchange) -> bool:
+    """Whether a form is only to be checked. ViUR: `bounce`."""
+    return x.get("bounce").lower() in ("1", "true", "yes")
+
+
+def entry_edit_view(
+    x: Exchange,
+    path: str,
+    template: str,
+    fields: tuple[Field, ...],
+    values: Mapping[str, str],
+    invalid: Invalid | None,
+    extra: Mapping[str, object] | None = None,
+) -> View:
+    """Return the form of an entry. In ViUR's dialects a form with errors is an answer like any other."""
+    view = form_view(path, template, fields, invalid, values=values, extra=extra)
+    status = 200 if x.by_program and view.status == 400 else view.status
+    return replace(view, status=status, action=path.split("/")[2])
 
 
 def _edit_form(x: Exchange, account: Account, invalid: Invalid | None = None) -> View:
     fields = x.edge.user.edit_skel(account, account)
-    version = Field("version", FieldType.HIDDEN, required=False)
-    values = {declared.name: str(account.profile.get(declared.name) or "") for declared in fields}
-    values["version"] = str(account.version)
-    return form_view(EDIT, "edit.html", (*fields, version), invalid, values=values)
+    return entry_edit_view(
+        x, EDIT, "edit.html", (*fields, VERSION), {**texts(account, fields), "version": str(account.version)}, invalid
+    )
+
+
+def texts(account: Account, fields: Sequence[Field]) -> dict[str, str]:
+    """Return what stands in the fields of an entry's form."""
+    governed = {
+        "name": account.name,
+        "status": str(int(account.status)),
+        "roles": ",".join(account.roles),
+        "access": ",".join(account.access),
+    }
+    return {f.name: governed.get(f.name) or str(account.profile.get(f.name) or "") for f in fields if not f.is_secret}
