@@ -8,9 +8,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.parts.front import Asked, Front
+import httpx
+
+from tests.parts.front import Front
 from tests.parts.server import Server
+from tests.served.otp import totp, typed_secret
 
 PASSWORD = "correct horse battery"
 SECRET = bytes(range(20, 40))
@@ -48,8 +52,24 @@ class House:
         with ThreadPoolExecutor(1) as hands:
             return hands.submit(asyncio.run, make()).result()
 
-    def asked_since(self, start: int) -> list[Asked]:
-        return self.front.asked[start:]
+    def enrol(self, name: str, factor: str) -> bytes:
+        """Enrol an app as its owner does, who may have one with `SECRET` already; return the app's secret.
+
+        Recovery codes come with the first factor that is enrolled so.
+        """
+        with httpx.Client(base_url=self.url) as owner:
+            if self._post(owner, "/json/user/auth_userpassword/login", name=name, password=PASSWORD) != "OKAY":
+                self._post(owner, "/json/user/f2_timebasedotp/otp", otptoken=totp(SECRET))
+            begun = self._post(owner, f"/json/user/{factor}/add")["params"]
+            secret = typed_secret(begun["secret"])
+            self._post(owner, f"/json/user/{factor}/add", otptoken=totp(secret), flow=begun["flow"])
+        return secret
+
+    @staticmethod
+    def _post(owner: httpx.Client, path: str, **fields: str) -> Any:
+        answer = owner.post(path, data={**fields, "skey": owner.get("/json/skey").json()})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
 
 @contextlib.contextmanager

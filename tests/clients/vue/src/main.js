@@ -1,5 +1,5 @@
 // Mounts the login screen as ViUR's admin does: the same components, stores and translations, and the elements around it.
-import "@viur/shoelace/dist/themes/light.css"
+import "@viur/shoelace/dist/themes/viur.css"
 import "@viur/shoelace/dist/components/alert/alert.js"
 import "@viur/shoelace/dist/components/bar/bar.js"
 import "@viur/shoelace/dist/components/button/button.js"
