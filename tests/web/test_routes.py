@@ -237,6 +237,10 @@ async def test_a_post_without_a_good_skey_is_refused_and_changes_nothing(cast: C
                 continue
             for more in ({}, typed):
                 page = await person.post(path, {**more, **values})
+                if path.startswith("/vi/") and route.is_form and not {**more, **values}:
+                    # ViUR's tools ask for a form by a POST that brings nothing, and nothing is done.
+                    assert page.status in (200, 401, 403, 404, 412), (who, path, page.text)
+                    continue
                 assert page.status == 412, (who, path, page.text)
 
     assert cast.rows() == before
@@ -754,7 +758,7 @@ async def test_nothing_malformed_is_answered_by_a_fault(seed: int, caplog: pytes
     caplog.set_level("INFO", "authflow")
     share = -(-FUZZ // len(SEEDS))
     judged = {"login_refused", "second_factor_refused", "recovery_requested", "ticket_refused", "account_edited"}
-    for number in range(share * 3):
+    for number in range(share * 12):
         # Which of the rarer judgements a seed reaches early is luck: it goes on until it has reached all of them.
         if number >= share and number % 100 == 0 and judged <= set(_events(caplog)):
             break
