@@ -16,7 +16,6 @@ from authflow.web.routes import Assurance, Route
 from authflow.web.views import Meaning, View
 
 SELECT_PRIMARY_PATH = "/user/select_authentication_provider"
-KICK_PATH = "/user/trigger/kick"
 
 VERSIONS: dict[str, list[int | None]] = {"3.9": [3, 9, 3, None], "3.3": [3, 3, 0]}
 """By dialect, the version of ViUR whose answers are given. Tools refuse servers by it."""
@@ -104,7 +103,7 @@ def _configuration(x: Exchange) -> dict[str, object]:
 def _modules(x: Exchange, viewer: Account) -> dict[str, object]:
     user = x.edge.user
     described: dict[str, object] = {"name": "User", "handler": "list", **user.admin_info}
-    if user.is_admin(viewer) and KICK_PATH + "/*" in x.edge.routes:
+    if user.is_admin(viewer):
         described |= {
             "actions": ["trigger_kick"],
             "customActions": {
@@ -112,7 +111,9 @@ def _modules(x: Exchange, viewer: Account) -> dict[str, object]:
                     "name": "Log out everywhere",
                     "icon": "trash2-fill",
                     "action": "fetch",
-                    "url": f"{x.prefix}/{{{{module}}}}/trigger/kick/{{{{key}}}}",
+                    # As from ViUR 3.5 to 3.7: tools post to an address that asks for an skey.
+                    "url": f"{x.prefix}/{{{{module}}}}/trigger/kick/{{{{key}}}}?skey={{{{skey}}}}",
+                    "access": ["root"],
                     "confirm": "End all sessions of this account?",
                     "success": "All sessions of this account have ended.",
                 }
