@@ -124,10 +124,10 @@ async def _guards(store: Store, expires_at: datetime) -> bool:
     try:
         passed = (await store.get((key,)))[key].version
         await store.commit((Update(key, {"step": 2}, passed, expires_at),))
-        await store.commit((Update(key, {"step": 3}, passed, expires_at),))
-    except StoreConflict:
-        return True
-    else:
+        try:
+            await store.commit((Update(key, {"step": 3}, passed, expires_at),))
+        except StoreConflict:
+            return True
         return False
     finally:
         await store.commit((Delete(key),))

@@ -107,9 +107,9 @@ async def orphans(app: Application, *, pages: int | None = None) -> AsyncIterato
 
     Args:
         pages: Look at so many hundred accounts at the most, as a server does when it starts; at all of them by default.
-            Instances of App Engine look at none: they start all day, also while the store is away.
+            Instances of App Engine and Cloud Run look at none: they start all day, also while the store is away.
     """
-    if pages is not None and app.settings.on_app_engine:
+    if pages is not None and app.settings.is_hosted:
         return
     cursor: str | None = None
     for _ in count() if pages is None else range(pages):

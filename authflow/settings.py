@@ -68,6 +68,7 @@ class Settings:
     admin: str = "admin@localhost"
     workers: int = 1
     on_app_engine: bool = False
+    on_cloud_run: bool = False
     google_cloud_project: str = ""
     app_engine_service: str = ""
     datastore_emulator: str = ""
@@ -78,6 +79,11 @@ class Settings:
     def is_secure(self) -> bool:
         """Whether people reach us by https: decides the form of the cookies."""
         return self.base_url.lower().startswith("https://")
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether a platform runs us, and nobody reads what is printed but those who may read its logs."""
+        return self.on_app_engine or self.on_cloud_run
 
     @property
     def host(self) -> str:
@@ -128,6 +134,7 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
         admin=text("ADMIN", defaults.admin),
         workers=_whole(env, "WORKERS", 1, 1, 256),
         on_app_engine=env.get("GAE_ENV", "") == "standard",
+        on_cloud_run=bool(env.get("K_SERVICE", "").strip()),
         google_cloud_project=env.get("GOOGLE_CLOUD_PROJECT", "").strip(),
         app_engine_service=env.get("GAE_SERVICE", "").strip(),
         datastore_emulator=env.get("DATASTORE_EMULATOR_HOST", "").strip(),

@@ -229,7 +229,7 @@ def test_every_variable_that_is_read_is_told_and_the_other_way_round() -> None:
 
 def test_every_field_of_the_settings_has_a_variable() -> None:
     platform = {"google_cloud_project", "app_engine_service", "datastore_emulator", "tasks_emulator"}
-    own = {"on_app_engine", "provider_environment", *platform}
+    own = {"on_app_engine", "on_cloud_run", "provider_environment", *platform}
 
     assert {PREFIX + field.name.upper() for field in fields(Settings) if field.name not in own} == variables_read()
 

@@ -315,3 +315,9 @@ def test_what_is_no_project_or_namespace_is_refused(value: str) -> None:
 def test_an_emulator_elsewhere_is_refused_on_app_engine(name: str, host: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         from_environment({**APP_ENGINE, name: host})
+
+
+@pytest.mark.parametrize("environ", [{"K_SERVICE": "accounts"}, APP_ENGINE])
+def test_a_platform_that_runs_us_is_known(environ: dict[str, str]) -> None:
+    assert from_environment(environ).is_hosted
+    assert not from_environment({}).is_hosted

@@ -94,7 +94,7 @@ class Connection:
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
 
     async def open(self) -> None:
-        """Make the channel; the first call connects. Idempotent.
+        """Make the channel, which connects meanwhile. Idempotent.
 
         Raises:
             ConfigurationError: There are no credentials.
@@ -106,6 +106,8 @@ class Connection:
             channel = self._channel(credentials)
             client = DatastoreAsyncClient(transport=DatastoreGrpcAsyncIOTransport(channel=channel))
             self._transport, self._home = client.transport, _here()
+            # It connects meanwhile, so that the first call need not wait for that.
+            channel.get_state(try_to_connect=True)
 
     async def close(self) -> None:
         """Let go of the channel. Idempotent."""
