@@ -6,10 +6,14 @@ These paths exist for tools alone, below `/vi` and, as the older desktop tool ca
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from authflow.errors import Forbidden, NotFound
 from authflow.model import Account
 from authflow.provider import Ask, PrimaryProvider, Provider
+from authflow.web import json as strings
+from authflow.web import vi_structure
+from authflow.web.entries_of_others import structure
 from authflow.web.exchange import VI, Exchange
 from authflow.web.login import answer_open_step, answer_path, answer_to, offer, select, select_page
 from authflow.web.routes import Assurance, Route
@@ -27,6 +31,7 @@ def routes(providers: Iterable[Provider]) -> list[Route]:
         Route("/config", Assurance.ANYBODY, get=config),
         Route("/settings", Assurance.ANYBODY, get=settings),
         Route("/getVersion", Assurance.ANYBODY, get=get_version),
+        Route("/getStructure", Assurance.SESSION, get=get_structure, takes_key=True),
         # Reads and changes nothing, and ViUR demands no skey of it either.
         Route(SELECT_PRIMARY_PATH, Assurance.ANYBODY, get=select_primary, post=select_primary, needs_skey=False),
     ]
@@ -66,6 +71,22 @@ async def config(x: Exchange) -> View:
 async def settings(x: Exchange) -> View:
     """Tell the configuration alone. ViUR: `settings`."""
     return View(Meaning.DATA, data=_configuration(x))
+
+
+async def get_structure(x: Exchange) -> View:
+    """Tell the fields of a module's entries, as far as the viewer may use them. ViUR: `getStructure`."""
+    await x.demand_current()
+    if x.key != "user":
+        return View(Meaning.DATA, data=None)
+    describe = strings.structure if x.speaks_strings else vi_structure.structure
+    found: dict[str, object] = {}
+    for action in ("view", "edit", "add"):
+        twin = x.as_reading()
+        twin.key = action
+        with suppress(Forbidden, NotFound):
+            form = (await structure(twin)).form
+            found[f"{action}Skel"] = describe(form.fields if form else ())
+    return View(Meaning.DATA, data=found or None)
 
 
 async def select_primary(x: Exchange) -> View:

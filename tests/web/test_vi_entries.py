@@ -131,3 +131,20 @@ async def test_who_may_not_kick_is_not_offered_it(site: Site) -> None:
     page = await person.get("/vi/config")
 
     assert "customActions" not in page.json["modules"]["user"]
+
+
+async def test_the_structures_of_a_module_are_told_together(site: Site, admin: Person) -> None:
+    bob = site.person()
+    await log_in(bob, BOB)
+
+    page = await admin.get("/vi/getStructure/user")
+    pairs = await admin.get("/admin/getStructure/user")
+
+    assert set(page.json) == set(pairs.json) == {"viewSkel", "editSkel", "addSkel"}
+    for name in ("view", "edit", "add"):
+        assert page.json[f"{name}Skel"] == (await admin.get(f"/vi/user/structure/{name}")).json["structure"]
+        assert [pair[0] for pair in pairs.json[f"{name}Skel"]] == list(page.json[f"{name}Skel"])
+    assert page.cost == 1
+    assert (await admin.get("/vi/getStructure/news")).json is None
+    assert set((await bob.get("/vi/getStructure/user")).json or {}) <= {"editSkel"}
+    assert (await site.person().get("/vi/getStructure/user")).status == 401
