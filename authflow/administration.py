@@ -15,12 +15,15 @@ from authflow.by_name import OPERATOR
 from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, NameTaken
 from authflow.factor_administration import FactorAdministration, HeldFactor
+from authflow.fields import read
+from authflow.identifiers import canonical_name, mail_address
 from authflow.identity_administration import HeldIdentity, IdentityAdministration
 from authflow.listing import Listing, list_accounts
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Status
 from authflow.provider import Rejected
 from authflow.records import credential_key, name_key
+from authflow.revising import Revision
 from authflow.store.protocol import Insert, Key, Put, Write
 from authflow.upkeep import Rotation, Upkeep
 
@@ -90,6 +93,33 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
             BadInput: The cursor is not one of ours, or the limit not 1 to 500.
         """
         return await list_accounts(self.engine.services.store, search=search, cursor=cursor, limit=limit)
+
+    async def edit(self, name: str, wanted: Revision) -> Account:
+        """Change an account. A new name, address, status, role or flag ends its sessions; its owner is told of a name.
+
+        Unlike over HTTP, this may take `root` from its last holder.
+
+        Raises:
+            NotFound: There is no such account.
+            NameTaken: Another account has the new name.
+            BadInput: A value is not accepted.
+        """
+        wanted = self._checked(wanted)
+        taken = () if wanted.name is None else (name_key(canonical_name(wanted.name)),)
+        is_changed = False
+
+        async def prepare() -> Change[Account]:
+            nonlocal is_changed
+            records, account = await self.read(name)
+            records = {**records, **(await self.engine.services.store.get(taken) if taken else {})}
+            change = self.revised(records, account, wanted, by=OPERATOR)
+            is_changed = bool(change.writes)
+            return change
+
+        account = await carry_out(self.engine, prepare)
+        if is_changed:
+            await self.engine.run_hook(lambda: self.engine.user.on_edited(account))
+        return account
 
     async def activate(self, name: str) -> Account:
         """Let an account log in; who has waited for it gets a mail.
@@ -191,13 +221,13 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
         """Make the first administrator of a store that never had an account. ViUR: `createNewUserIfNotExists`.
 
         It has no password: whoever reads the operator's terminal chooses one by the link, within an hour and once. Of
-        processes that start together one makes it. Never on App Engine, where nobody reads the terminal.
+        processes that start together one makes it. Never on App Engine or Cloud Run, whose logs many may read.
 
         Returns:
             The set-up link, for the one that made the account; else None.
         """
         settings = self.engine.services.settings
-        if settings.on_app_engine:
+        if settings.is_hosted:
             return None
         account = self.blank(settings.admin, status=Status.ACTIVE, access=ROOT)
 
@@ -213,6 +243,20 @@ class Administration(FactorAdministration, IdentityAdministration, Upkeep):
         return await carry_out(self.engine, prepare)
 
     # --- Parts --------------------------------------------------------------------------------------------------------
+
+    def _checked(self, wanted: Revision) -> Revision:
+        user = self.engine.user
+        for what, given, known in (
+            ("role", wanted.roles or (), {role.id for role in user.roles}),
+            ("right", wanted.access or (), set(user.access.flags)),
+            ("field", wanted.profile, {field.name for field in user.profile_fields}),
+        ):
+            if unknown := set(given) - known:
+                raise BadInput(f"there is no {what} {', '.join(sorted(unknown))}")
+        asked = [field for field in user.profile_fields if field.name in wanted.profile]
+        for error in read(asked, {name: str(value) for name, value in wanted.profile.items()}).errors:
+            raise BadInput(f"{error.name}: {error.message}", code=error.code)
+        return replace(wanted, email=mail_address(wanted.email) if wanted.email else wanted.email)
 
     async def _credential(self, account: Account, password: str) -> Credential:
         with self.engine.services.pool.reserve() as slot:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from authflow.cli.common import AsJson, hint, say, say_json, with_application
-from authflow.cli.credentials import app
+from authflow.cli.editing import app
 
 __all__ = ["app"]
 

@@ -60,6 +60,7 @@ def create(
 def list_accounts(
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many at a time.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Of the page before.", show_default=False)] = None,
+    search: Annotated[str, typer.Option(help="How the names begin.", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
     """List accounts by name, a page at a time.
@@ -72,7 +73,7 @@ def list_accounts(
     """
 
     async def work(app: Application) -> tuple[tuple[Account, ...], str | None]:
-        page = await app.administration.list(cursor, limit)
+        page = await app.administration.list(cursor, limit, search)
         return page.accounts, page.cursor
 
     accounts, following = with_application(work)
@@ -247,4 +248,5 @@ def as_data(account: Account) -> dict[str, object]:
         "factors": list(account.factors),
         "created_at": account.created_at.isoformat(),
         "changed_at": account.changed_at.isoformat(),
+        "profile": dict(account.profile),
     }

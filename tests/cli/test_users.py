@@ -74,6 +74,17 @@ def test_no_password_is_ever_said_back(authflow: Command) -> None:
         (("users", "add-token", NAME, "--serial", "1", "--secret-stdin"), "secret_hex"),
         (("users", "list", "--limit", "0"), "--limit"),
         (("users", "list", "--cursor", "nonsense"), "cursor"),
+        (("users", "edit", "nobody", "--firstname", "A"), "no account named"),
+        (("users", "edit", NAME, "--role", "emperor"), "no role emperor"),
+        (("users", "edit", NAME, "--access", "fly"), "no right fly"),
+        (("users", "edit", NAME, "--status", "happy"), "--status"),
+        (("users", "edit", NAME, "--email", "nonsense"), "mail address"),
+        (("users", "edit", NAME, "--name", ""), "name: empty"),
+        (("users", "edit", NAME, "--field", "shoe=43"), "no field shoe"),
+        (("users", "edit", NAME, "--field", "shoe"), "NAME=VALUE"),
+        (("users", "edit", NAME, "--firstname", "x" * 101), "too long"),
+        (("users", "edit", NAME, "--role", "user", "--no-roles"), "exclude each other"),
+        (("users", "edit", "bob", "--name", NAME), "exists already"),
         (("users", "nonsense"), "No such command"),
     ],
 )
@@ -81,6 +92,8 @@ def test_what_cannot_be_carried_out_is_one_line_and_exit_code_2(
     authflow: Command, arguments: tuple[str, ...], says: str
 ) -> None:
     authflow("users", "create", NAME)
+    if arguments[:3] == ("users", "edit", "bob"):
+        authflow("users", "create", "bob")
 
     answer = authflow(*arguments)
 
@@ -113,6 +126,66 @@ def test_an_account_is_opened_shut_and_deleted(authflow: Command) -> None:
 
     assert (opened["status"], shut["status"]) == (10, 5)
     assert authflow("users", "show", NAME).code == 2
+
+
+def test_an_account_is_edited(authflow: Command) -> None:
+    authflow("users", "create", NAME, "--active", "--password", PASSWORD)
+    options = (
+        "--role",
+        "editor",
+        "--role",
+        "custom",
+        "--access",
+        "user-delete",
+        "--firstname",
+        "Ada",
+        "--status",
+        "disabled",
+    )
+
+    edited = authflow("users", "edit", NAME, *options, "--field", "lastname=Lovelace", "--json").data
+    renamed = authflow(
+        "users", "edit", NAME, "--name", "countess@example.org", "--status", "10", "--no-roles", "--json"
+    ).data
+    cleared = authflow("users", "edit", "countess@example.org", "--no-access", "--email", "")
+
+    assert (edited["roles"], edited["access"], edited["status"]) == (["editor", "custom"], ["user-delete"], 5)
+    assert edited["profile"] == {"firstname": "Ada", "lastname": "Lovelace"}
+    assert (renamed["name"], renamed["email"], renamed["status"]) == (
+        "countess@example.org",
+        "countess@example.org",
+        10,
+    )
+    assert (renamed["id"], renamed["roles"], renamed["access"]) == (edited["id"], [], ["user-delete"])
+    assert cleared.out == "countess@example.org is as you said\n"
+    shown = authflow("users", "show", "countess@example.org", "--json").data
+    assert (shown["email"], shown["access"]) == (None, [])
+    assert authflow("users", "show", NAME).code == 2
+
+
+def test_an_operator_is_told_where_rights_do_not_count(authflow: Command) -> None:
+    authflow("users", "create", NAME, "--role", "user")
+
+    answer = authflow("users", "edit", NAME, "--access", "user-view")
+
+    assert answer.code == 0
+    assert "custom" in answer.err
+
+
+def test_an_admin_with_roles_stays_an_admin(authflow: Command) -> None:
+    made = authflow("users", "create", NAME, "--admin", "--role", "editor", "--json").data
+
+    assert (made["access"], made["roles"]) == (["root"], ["editor", "custom"])
+
+
+def test_accounts_are_listed_by_how_their_names_begin(authflow: Command) -> None:
+    for name in ("carol", "ada", "adam"):
+        authflow("users", "create", name)
+
+    assert [a["name"] for a in authflow("users", "list", "--search", "AD", "--json").data["accounts"]] == [
+        "ada",
+        "adam",
+    ]
 
 
 def test_a_set_up_link_is_all_that_is_printed(authflow: Command) -> None:
