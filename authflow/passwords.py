@@ -19,6 +19,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import bcrypt
 
+from authflow.equal_work import SAMPLES, fillers, ratio
 from authflow.errors import BadInput, ConfigurationError
 from authflow.foreign_hashes import PREFIX as PBKDF2_PREFIX
 from authflow.foreign_hashes import Pbkdf2, read_pbkdf2
@@ -33,6 +34,10 @@ MAX_PASSWORD_BYTES: Final = 1024
 MIN_ROUNDS: Final = 4
 MAX_ROUNDS: Final = 16
 """Some four seconds each. A stored hash that claims more is not computed: bcrypt's 31 would hold a thread for days."""
+
+_SAMPLE_ROUNDS: Final = 5
+_SAMPLE_ITERATIONS: Final = 8000
+"""Some two milliseconds each."""
 
 
 # --- The hasher -------------------------------------------------------------------------------------------------------
@@ -60,18 +65,19 @@ class PasswordHasher:
     Args:
         pool: Where the work is done.
         rounds: bcrypt's cost for new hashes: 2 to the power of so many.
-        cpu_time: Seconds that the calling thread has computed so far.
+        timer: Seconds since some moment; what a round of bcrypt takes beside other work is measured by it.
 
     Raises:
         ConfigurationError: bcrypt does not have this cost, or it is beyond what a login can wait for.
     """
 
-    def __init__(self, pool: HashingPool, rounds: int = 12, cpu_time: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, pool: HashingPool, rounds: int = 12, timer: Callable[[], float] = time.perf_counter) -> None:
         if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
             raise ConfigurationError(f"bcrypt rounds must be between {MIN_ROUNDS} and {MAX_ROUNDS}")
         self.rounds = rounds
         self._pool = pool
-        self._cpu_time = cpu_time
+        self._timer = timer
+        self._iterations_per_unit = 0.0
         self._salt = bcrypt.gensalt(rounds)[-22:]
         self._dummy = _dummy(self._salt, rounds)
         self._unknown = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${self._salt.decode()}${self._dummy.digest.decode()}"
@@ -114,36 +120,36 @@ class PasswordHasher:
         record = _read(self._unknown if stored is None else stored)
         if stored is None or record is None or secret is None or not record.accepts(secret):
             record, secret = self._dummy, b""
-        started = self._cpu_time()
         is_valid = hmac.compare_digest(record.compute(secret), record.digest) and record is not self._dummy
         if not is_valid:
-            self._fill_up(record, self._cpu_time() - started)
+            self._fill_up(record)
         return Verification(is_valid, is_valid and not (record.is_current and record.rounds == self.rounds))
 
-    def _fill_up(self, record: StoredHash, taken: float) -> None:
+    def _fill_up(self, record: StoredHash) -> None:
         """Compute as much as is missing to what an unknown name costs.
 
         A hash from before the cost was raised, or of another kind, must not answer faster. (A dearer one cannot be
         hidden; it is replaced at the next login.)
-
-        Args:
-            taken: Seconds that judging the record has taken. They count where its cost is not bcrypt's alone.
         """
-        if record.rounds is not None:
+        if not record.iterations:
             # 2^r + 2^r + 2^(r+1) + ... + 2^(R-1) = 2^R.
             for rounds in range(record.rounds, self.rounds):
                 _bcrypt_digest(b"", self._salt, rounds)
             return
-        # How long a round of bcrypt takes at this moment in this thread is tried at a sixteenth of the whole.
-        sample = max(MIN_ROUNDS, self.rounds - 4)
-        started = self._cpu_time()
-        _bcrypt_digest(b"", self._salt, sample)
-        unit = max(self._cpu_time() - started, 1e-9) / 2**sample
-        missing = 2**self.rounds - 2**sample - taken / unit
-        for rounds in range(self.rounds - 1, MIN_ROUNDS - 1, -1):
-            if missing >= 2**rounds:
-                _bcrypt_digest(b"", self._salt, rounds)
-                missing -= 2**rounds
+        missing = 2**self.rounds - 2**record.rounds if record.rounds else 2**self.rounds
+        if not self._iterations_per_unit:
+            # Found out where the time is due anyway, and counted.
+            self._iterations_per_unit = self._measured()
+            missing -= SAMPLES * (2**_SAMPLE_ROUNDS + _SAMPLE_ITERATIONS / self._iterations_per_unit)
+        missing -= record.iterations / self._iterations_per_unit
+        for rounds in fillers(missing, least=MIN_ROUNDS, most=self.rounds):
+            _bcrypt_digest(b"", self._salt, rounds)
+
+    def _measured(self) -> float:
+        """Return how many iterations of PBKDF2 this machine does in the time of bcrypt's unit, 2^0."""
+        sample = Pbkdf2(_SAMPLE_ITERATIONS, 32, b"sample")
+        times = ratio(lambda: _bcrypt_digest(b"", self._salt, _SAMPLE_ROUNDS), lambda: sample.derive(b""), self._timer)
+        return times * _SAMPLE_ITERATIONS / 2**_SAMPLE_ROUNDS
 
 
 # --- The forms of stored hashes ---------------------------------------------------------------------------------------
@@ -154,18 +160,20 @@ class StoredHash:
     """A stored hash, taken apart.
 
     Args:
-        rounds: The cost of judging it, in bcrypt's measure; None where it is not bcrypt's alone.
+        rounds: The cost of judging it, in bcrypt's measure; 0 where no bcrypt is in it.
         digest: What `compute` gives for the right password.
         compute: Does the work. Called with a password that `accepts` admits.
         accepts: Whether this form can hold the password.
         is_current: Whether new hashes have this form too.
+        iterations: Of PBKDF2, which come to the cost.
     """
 
-    rounds: int | None
+    rounds: int
     digest: bytes = field(repr=False)
     compute: Callable[[bytes], bytes] = field(repr=False)
     accepts: Callable[[bytes], bool] = field(repr=False)
     is_current: bool = False
+    iterations: int = 0
 
 
 # bcrypt's base64 leaves bits over in the last character of the salt; libraries disagree about any but zeros.
@@ -204,21 +212,23 @@ _WRAPPED: Final = re.compile(
 def _read_pbkdf2(stored: str) -> StoredHash | None:
     """Read PBKDF2 as ViUR computes it (see `foreign_hashes`)."""
     found = read_pbkdf2(stored)
-    return StoredHash(None, found.digest, found.derive, found.accepts) if found else None
+    if found is None:
+        return None
+    return StoredHash(0, found.digest, found.derive, found.accepts, iterations=found.iterations)
 
 
 def _read_wrapped(stored: str) -> StoredHash | None:
     """Read bcrypt over a fast hash: its parameters and salt stand at the end, its digest nowhere."""
     match = _WRAPPED.fullmatch(stored)
     inner = read_pbkdf2(match["inner"], with_digest=False) if match else None
-    if match is None or inner is None or not MIN_ROUNDS <= int(match["rounds"]) <= MAX_ROUNDS:
+    if match is None or inner is None:
         return None
     salt, rounds = match["salt"].encode(), int(match["rounds"])
 
     def compute(secret: bytes) -> bytes:
         return _bcrypt_digest(_keyed(salt, inner.derive(secret)), salt, rounds)
 
-    return StoredHash(None, match["digest"].encode(), compute, inner.accepts)
+    return StoredHash(rounds, match["digest"].encode(), compute, inner.accepts, iterations=inner.iterations)
 
 
 FORMATS: Final[Mapping[str, Callable[[str], StoredHash | None]]] = {
@@ -266,9 +276,8 @@ def _read(stored: str | None) -> StoredHash | None:
     for prefix, read in FORMATS.items():
         if stored.startswith(prefix):
             record = read(stored)
-            if record is None or record.rounds is None:
-                return record
-            return record if MIN_ROUNDS <= record.rounds <= MAX_ROUNDS else None
+            is_bounded = record is not None and (record.rounds == 0 or MIN_ROUNDS <= record.rounds <= MAX_ROUNDS)
+            return record if is_bounded else None
     return None
 
 

@@ -326,14 +326,14 @@ def test_whatever_is_stored_reading_raises_nothing(whole: str, at: int, new: str
 
     record = passwords._read(stored)
 
-    assert record is None or record.rounds is None
+    assert record is None or record.iterations
 
 
 # --- Equal work -------------------------------------------------------------------------------------------------------
 
 
 class Work:
-    """What has been computed, in bcrypt's measure, and the clock of a thread that computes nothing else."""
+    """What has been computed, in bcrypt's measure, and a clock that stands still beside that."""
 
     def __init__(self, iterations_per_unit: float) -> None:
         self.units = 0.0
@@ -367,7 +367,7 @@ def work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wor
 async def test_a_wrong_password_for_a_wrapped_hash_costs_as_much_as_an_unknown_name(
     pool: HashingPool, slot: Slot, work: Work, iterations: int, password: str
 ) -> None:
-    hasher = PasswordHasher(pool, rounds=12, cpu_time=work)
+    hasher = PasswordHasher(pool, rounds=12, timer=work)
     stored = await hasher.take_over(slot, Pbkdf2(iterations, 32, b"salt", b"d" * 32))
 
     before = work.units
@@ -383,11 +383,44 @@ async def test_a_wrong_password_for_a_wrapped_hash_costs_as_much_as_an_unknown_n
 async def test_a_wrong_password_for_a_kept_hash_costs_as_much_as_an_unknown_name(
     pool: HashingPool, slot: Slot, work: Work, iterations: int
 ) -> None:
-    hasher = PasswordHasher(pool, rounds=12, cpu_time=work)
+    hasher = PasswordHasher(pool, rounds=12, timer=work)
     stored = Pbkdf2(iterations, 32, b"salt", b"d" * 32).to_text()
+    await hasher.verify(slot, "wrong", WRAPPED)  # The machine's speed is measured once.
 
     before = work.units
     assert await hasher.verify(slot, "wrong", stored) == INVALID
+
+    assert work.units - before == pytest.approx(2**12, abs=2**passwords.MIN_ROUNDS)
+
+
+@pytest.mark.parametrize("stored", [KEPT, WRAPPED])
+async def test_the_judgement_that_measures_the_machine_costs_no_more(
+    pool: HashingPool, slot: Slot, work: Work, stored: str
+) -> None:
+    work.iterations_per_unit = 270
+    hasher = PasswordHasher(pool, rounds=12, timer=work)
+
+    before = work.units
+    await hasher.verify(slot, "wrong", stored)
+
+    assert work.units - before == pytest.approx(2**12, abs=2**passwords.MIN_ROUNDS)
+
+
+async def test_a_measurement_that_was_held_up_is_no_measure(pool: HashingPool, slot: Slot, work: Work) -> None:
+    # Other processes take the core for a while, in most of the samples.
+    held_up = iter([0.0, 0.1, 0.0, 0.3, 0.0, 0.0, 0.2, 0.5] * 100)
+    lost = 0.0
+
+    def timer() -> float:
+        nonlocal lost
+        lost += next(held_up)
+        return work() + lost
+
+    hasher = PasswordHasher(pool, rounds=12, timer=timer)
+    await hasher.verify(slot, "wrong", WRAPPED)
+
+    before = work.units
+    await hasher.verify(slot, "wrong", Pbkdf2(300_000, 32, b"salt", b"d" * 32).to_text())
 
     assert work.units - before == pytest.approx(2**12, abs=2**passwords.MIN_ROUNDS)
 
@@ -404,7 +437,7 @@ async def test_a_hash_that_costs_more_than_an_unknown_name_is_judged_with_little
 
 
 async def test_a_clock_that_does_not_move_harms_nothing(pool: HashingPool, slot: Slot) -> None:
-    hasher = PasswordHasher(pool, rounds=5, cpu_time=lambda: 0.0)
+    hasher = PasswordHasher(pool, rounds=5, timer=lambda: 0.0)
 
     assert await hasher.verify(slot, "wrong", WRAPPED) == INVALID
 
