@@ -32,7 +32,10 @@ FOREIGN = [
 
 def posts(site: Site) -> list[str]:
     return [
-        prefix + path for prefix in ("", "/json", "/admin") for path, route in site.edge.routes.items() if route.post
+        prefix + path
+        for prefix in ("", "/json", "/admin", "/vi")
+        for path, route in site.edge.routes.items()
+        if route.post
     ]
 
 
@@ -69,7 +72,7 @@ async def test_nobody_is_logged_out_by_an_image(site: Site, method: str) -> None
     person = await site.logged_in()
     skey = await person.skey()
 
-    for prefix in ("", "/json", "/admin"):
+    for prefix in ("", "/json", "/admin", "/vi"):
         await person.request(method, f"{prefix}/user/logout?skey={skey}")
 
     assert await who(person) == ADA

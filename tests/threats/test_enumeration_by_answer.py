@@ -75,7 +75,7 @@ async def answers(watched: tuple[Site, Writes], path: str, names: list[str], **t
     for n, case in enumerate(names):
         person = site.person(address=f"198.51.100.{n}")
         name = NAMES[case]
-        if path.startswith(("/json", "/admin")):
+        if path.startswith(("/json", "/admin", "/vi")):
             values = {"skey": await person.skey(), "name": name, **typed}
         else:
             shown = await person.get("/user/login" if path.endswith("login") else path)
@@ -96,7 +96,7 @@ def same(found: dict[str, tuple]) -> None:
             assert mine == theirs, (first, other)
 
 
-PREFIXES = pytest.mark.parametrize("prefix", ["", "/json", "/admin"])
+PREFIXES = pytest.mark.parametrize("prefix", ["", "/json", "/admin", "/vi"])
 HOPELESS = ["unknown", "disabled", "unverified", "waiting", "without a password"]
 
 

@@ -16,7 +16,7 @@ BOB = "bob@example.org"
 BOBS_SECRET = bytes(range(60, 80))
 NEW = "another long password"
 OTP = "/user/f2_timebasedotp/otp"
-PREFIXES = ("", "/json", "/admin")
+PREFIXES = ("", "/json", "/admin", "/vi")
 
 
 class WithoutFactors(User):
