@@ -62,7 +62,7 @@ def _is_for_a_browser(x: Exchange, view: View) -> bool:
     As in ViUR, tools open Google's page at their own prefix, or look for `data-client_id` in it.
     """
     provider = view.provider
-    if x.method != "GET" or view.meaning is not Meaning.FORM or not isinstance(provider, PrimaryProvider):
+    if x.method not in ("GET", "HEAD") or view.meaning is not Meaning.FORM or not isinstance(provider, PrimaryProvider):
         return False
     return provider.is_for_tools and bool(provider.page_sources)
 
@@ -181,7 +181,7 @@ def method_of(path: str) -> str:
     parts = path.split("/")[2:]
     if len(parts) > 1 and parts[0].startswith(("auth_", "f2_")):
         return parts[1]
-    return "/".join(parts[:2]) if parts[0] == "trigger" else parts[0]
+    return "/".join(parts[: 2 if parts[:1] == ["trigger"] else 1])
 
 
 # --- Choices ----------------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def _done(x: Exchange, view: View) -> Answer:
     if isinstance(view.data, Mapping) and "action" in view.data:
         data = view.data
         return _envelope(
-            data["action"], values=data.get("values"), structure=data.get("structure"), errors=data["errors"]
+            data["action"], values=data.get("values"), structure=data.get("structure"), errors=data.get("errors", ())
         )
     if view.data is not None:
         return Answer.json(view.data, view.status)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b32decode
+
 import pytest
 
 from authflow.model import Status
 from authflow.user import User
-from authflow.web.app import create_app
+from authflow.web.app import Edge, create_app
 from tests.engine_kit import PASSWORD
 from tests.vi_kit import (
     BOB,
@@ -24,7 +26,7 @@ from tests.vi_kit import (
     post,
     site_with_two_factors,
 )
-from tests.web_kit import ADA, Site, make_site
+from tests.web_kit import ADA, Person, Site, make_site
 
 
 @pytest.fixture
@@ -379,6 +381,55 @@ async def test_an_owed_enrolment_says_where_it_is_done() -> None:
     assert page.json["next_url"].startswith("/vi/user/f2_timebasedotp/add")
 
 
+async def test_an_owed_enrolment_is_carried_out_and_logs_in() -> None:
+    class Strict(User):
+        second_factor_required_roles = frozenset({"admin"})
+
+    site = await make_site(Strict())
+    await site.account(roles=("admin",))
+    person = site.person()
+    owed = await log_in(person)
+    path = "/vi/user/f2_timebasedotp/add"
+
+    begun = await post(person, path, flow=owed.json["params"]["flow"])
+    secret = b32decode(begun.json["params"]["secret"].replace(" ", ""))
+    done = await post(person, path, flow=begun.json["params"]["flow"], otptoken=site.code(secret=secret))
+
+    assert begun.json["params"]["action_url"] == path
+    assert action_of(done) == "login_success"
+    assert done.json["values"]["name"] == ADA
+    assert len(done.json["params"]["codes"]) == 10
+    assert (await person.get("/vi/user/view/self")).status == 200
+
+
+async def test_a_factor_is_added_and_taken_away(site: Site) -> None:
+    await site.account()
+    person = site.person()
+    await log_in(person)
+    path = "/vi/user/f2_timebasedotp/"
+
+    begun = await post(person, path + "add")
+    secret = b32decode(begun.json["params"]["secret"].replace(" ", ""))
+    added = await post(person, path + "add", flow=begun.json["params"]["flow"], otptoken=site.code(secret=secret))
+    removed = await post(person, path + "remove")
+
+    assert action_of(added) == "view"
+    assert len(added.json["values"]["codes"]) == 10
+    assert action_of(removed) == "remove_success"
+    assert action_of(await log_in(site.person())) == "login_success"
+
+
+async def test_giving_up_a_step_is_done(site: Site) -> None:
+    await site.account_with_totp()
+    person = site.person()
+    await log_in(person)
+
+    page = await post(person, "/vi/user/cancel")
+
+    assert action_of(page) == "cancel_success"
+    assert (await post(person, OTP, otptoken=site.code())).status == 412
+
+
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -441,3 +492,31 @@ async def test_the_old_dialect_answers_in_strings() -> None:
     page = await log_in(site.person())
 
     assert page.json == "OKAY"
+
+
+async def test_below_a_mount_point_every_address_has_it(site: Site) -> None:
+    """Tools take what they are answered for paths from the root of the origin."""
+    await site.account_with_totp()
+    mounted = Mounted(site.edge, "/auth")
+    person = Person(mounted)
+
+    offer = await person.get("/auth/vi/user/login")
+    skey = (await person.get("/auth/vi/skey")).json
+    owed = await person.post(offer.json["next_url"], {"skey": skey, "name": ADA, "password": PASSWORD})
+    skey = (await person.get("/auth/vi/skey")).json
+    done = await person.post(owed.json["params"]["action_url"], {"skey": skey, "otptoken": site.code()})
+
+    assert offer.json["next_url"] == "/auth" + LOGIN
+    assert owed.json["params"]["action_url"] == "/auth" + OTP
+    assert action_of(done) == "login_success"
+
+
+class Mounted:
+    """Passes requests on as a framework does that mounts us."""
+
+    def __init__(self, edge: Edge, root: str) -> None:
+        self.edge = edge
+        self.root = root
+
+    async def __call__(self, scope: dict, receive: object, send: object) -> None:
+        await self.edge({**scope, "root_path": self.root}, receive, send)
