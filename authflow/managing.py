@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from authflow import audit
-from authflow.account_work import Invalid, Records, account_write, field_error, refused
+from authflow.account_work import Invalid, Records, account_in, account_write, field_error, refused
 from authflow.accounts import Accounts
 from authflow.changes import Change, carry_out
 from authflow.errors import Forbidden, NameTaken, NotFound, VersionConflict
 from authflow.fields import Field, FieldType, read
-from authflow.identifiers import canonical_name, is_mail_address
+from authflow.identifiers import is_mail_address
 from authflow.listing import Listing, list_accounts
 from authflow.managing_rules import MAX_KEY, ManagingRules
 from authflow.model import Account, Credential, Plain, Status
-from authflow.records import credential_key, name_key
+from authflow.records import name_key
 from authflow.sessions import Current
 from authflow.store.protocol import Write
 
@@ -56,7 +56,7 @@ class Managing(ManagingRules):
             raise Forbidden("may not make accounts")
         return self.with_password(
             self.engine.user.entry_skel(editor),
-            "Without one, the owner is sent a link to choose one, once the account is active.",
+            "Without one, the owner of an active account is mailed a link to choose one.",
         )
 
     async def add(
@@ -172,8 +172,13 @@ class Managing(ManagingRules):
             NotAuthenticated: The session has ended meanwhile.
             Overloaded: The hashing pool is full.
         """
-        # Twice: the first reading says what there is to hash, and of whom; what is written is judged by the second.
-        account, declared = await self.to_edit(current.account, key)
+        # What is read at first says what there is to hash, and of whom; a try that meets a conflict reads anew.
+        also = self.also_read(key, values)
+        first = await self.read_both(current, key, *also)
+        account = account_in(first, key)
+        if account is None:
+            raise NotFound("no such entry")
+        declared = self.edit_fields(self.acting(first, current), account)
         fields = tuple(f for f in declared if not f.is_readonly and f.name in values)
         reading = read(fields, values)
         errors = [*reading.errors, *self.name_errors(fields, reading.values, account.name)]
@@ -199,10 +204,7 @@ class Managing(ManagingRules):
                     return Change((), refused(fields, reading.values))
                 return Change(change.writes, change.result, change.events)
 
-            also = [] if wanted.name is None else [name_key(canonical_name(wanted.name))]
-            if credential is not None:
-                also.append(credential_key(key, credential.provider))
-            return await self.change(current, key, judge, *also)
+            return await self.change(current, key, judge, *also, first=first)
 
         drafted = self.draft(account, wanted)
         result = await self.with_new_password(fields, reading.values, drafted, work, is_check=is_check)

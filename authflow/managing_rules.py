@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
@@ -15,7 +16,7 @@ from authflow.fields import Field, FieldError, FieldType, items
 from authflow.identifiers import canonical_name, is_mail_address
 from authflow.model import Account, Credential
 from authflow.provider import Rejected
-from authflow.records import account_key
+from authflow.records import account_key, credential_key, name_key
 from authflow.revising import Revising, Revision
 from authflow.sessions import Current
 from authflow.store.protocol import Key, Update
@@ -25,13 +26,13 @@ Judge: TypeAlias = Callable[[Records, Account, Account], Awaitable[Change[T]]]
 """Says what to write, of what was read, of who does it and whom it is about."""
 
 MAX_KEY = 100
-PASSWORD = "password"
 
 
 class ManagingRules(Revising):
     """Base of `managing.Managing`."""
 
     async def read(self, current: Current, *also: Key) -> Records:
+        """Read the acting account, and what else is wanted, in one round trip."""
         return await self.engine.services.store.get((account_key(current.account.id), *also))
 
     def acting(self, records: Records, current: Current) -> Account:
@@ -46,12 +47,27 @@ class ManagingRules(Revising):
         record = records[account_key(editor.id)]
         return Update(record.key, record.data, record.version, record.expires_at)
 
-    async def change(self, current: Current, key: str, judge: Judge[T], *also: Key) -> T:
+    async def read_both(self, current: Current, key: str, *also: Key) -> Records:
+        """Read who acts and whom it is about.
+
+        Raises:
+            NotFound: No entry can have this key.
+        """
         if not 0 < len(key) <= MAX_KEY:
             raise NotFound("no such entry")
+        return await self.read(current, account_key(key), *also)
+
+    async def change(self, current: Current, key: str, judge: Judge[T], *also: Key, first: Records | None = None) -> T:
+        """Change an account in one commit that holds the acting one too, and again from live records on a conflict.
+
+        Args:
+            also: What is read besides.
+            first: What was read already, for the first try.
+        """
+        unused = [] if first is None else [first]
 
         async def prepare() -> Change[T]:
-            records = await self.read(current, account_key(key), *also)
+            records = unused.pop() if unused else await self.read_both(current, key, *also)
             editor, account = self.acting(records, current), account_in(records, key)
             if account is None:
                 raise NotFound("no such entry")
@@ -63,6 +79,11 @@ class ManagingRules(Revising):
         return await carry_out(self.engine, prepare)
 
     def demand_over(self, editor: Account, account: Account) -> None:
+        """Refuse what is dangerous to an account that may do more than the editor, or is the editor's own.
+
+        Raises:
+            Forbidden: It is such a one.
+        """
         if editor.id == account.id:
             raise Forbidden("not one's own account")
         if not self.engine.user.is_over(editor, account):
@@ -77,7 +98,20 @@ class ManagingRules(Revising):
 
     # --- Values -------------------------------------------------------------------------------------------------------
 
+    def also_read(self, key: str, values: Mapping[str, str]) -> list[Key]:
+        """Return what a change of these values is judged by: who has the new name, and the password that was there."""
+        found = []
+        if name := values.get("name", ""):
+            with suppress(BadInput):
+                found.append(name_key(canonical_name(name)))
+        with suppress(NotFound):
+            side = self.password_side()
+            if values.get(side.power.password_field.name):
+                found.append(credential_key(key, side.provider.name))
+        return found
+
     def with_password(self, fields: tuple[Field, ...], help_text: str) -> tuple[Field, ...]:
+        """Add an optional password to a form, where passwords are a way to log in."""
         try:
             declared = self.password_side().power.password_field
         except NotFound:
@@ -85,6 +119,7 @@ class ManagingRules(Revising):
         return (*fields, replace(declared, required=False, help=help_text, label="Password"))
 
     def name_errors(self, fields: tuple[Field, ...], values: Mapping[str, str], present: str) -> list[FieldError]:
+        """Say what is wrong with a name; the present one may stay, whatever it looks like."""
         declared = next((f for f in fields if f.name == "name"), None)
         name = values.get("name", "")
         if declared is None or not name or name == present:
@@ -98,6 +133,7 @@ class ManagingRules(Revising):
         return []
 
     def wanted(self, fields: tuple[Field, ...], values: Mapping[str, str]) -> Revision:
+        """Return what a checked form wants of an account, the password apart."""
         asked = {f.name for f in fields}
         own = {f.name for f in self.engine.user.profile_fields}
         return Revision(
@@ -118,12 +154,13 @@ class ManagingRules(Revising):
         is_check: bool,
     ) -> Account | Invalid:
         """Hash the password that was typed, if one was, and go on; a check does not spend a hash."""
-        password = values.get(PASSWORD, "") if any(f.name == PASSWORD for f in fields) else ""
-        if not password or is_check:
+        field = next((f for f in fields if f.type is FieldType.PASSWORD), None)
+        password = "" if field is None else values.get(field.name, "")
+        if field is None or not password or is_check:
             return await work(None)
         with self.engine.services.pool.reserve() as slot:
             made = await self.password_for(account, password, slot)
             if isinstance(made, Rejected):
                 messages = self.password_side().provider.messages
-                return refused(fields, values, field_error(PASSWORD, made.reason, messages))
+                return refused(fields, values, field_error(field.name, made.reason, messages))
             return await work(made)

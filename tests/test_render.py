@@ -293,8 +293,10 @@ PAGES: Mapping[str, tuple[Context, ...]] = {
             "list_href": "/user/list",
         },
     ),
-    "entry_add.html": ({"form": form("/user/add", asked(NAME), *GOVERNED)},),
-    "entry_edit.html": ({"name": "ada@example.org", "form": form("/user/edit/a", *DETAILS, *GOVERNED)},),
+    "entry_add.html": ({"back_href": "/user/list", "form": form("/user/add", asked(NAME), *GOVERNED)},),
+    "entry_edit.html": (
+        {"name": "ada", "back_href": "/user/view/a", "form": form("/user/edit/a", *DETAILS, *GOVERNED)},
+    ),
     "entry_delete.html": ({"name": "ada", "back_href": "/user/view/a", "form": form("/user/delete/a")},),
     "logout.html": ({"form": form("/user/logout")},),
     "logout_done.html": ({},),

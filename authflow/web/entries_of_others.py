@@ -135,13 +135,13 @@ async def add(x: Exchange) -> View:
     result = await managing(x).add(current, x.values, client=x.visitor.network, is_check=is_check(x))
     if isinstance(result, Invalid):
         return _add_form(x, current.account, result)
-    path = f"{VIEW}/{result.id}" if x.edge.user.can_view(current.account, result) else PROFILE
-    return saved(x, result, Meaning.ADDED, path)
+    return saved(x, result, Meaning.ADDED, _page_of(x, current, result))
 
 
 def _add_form(x: Exchange, editor: Account, invalid: Invalid | None = None) -> View:
     values = {"status": str(int(Status.ACTIVE))}
-    return entry_edit_view(x, ADD, "entry_add.html", managing(x).add_fields(editor), values, invalid)
+    back = {"back_href": LIST if x.edge.user.can_list(editor) else PROFILE}
+    return entry_edit_view(x, ADD, "entry_add.html", managing(x).add_fields(editor), values, invalid, back)
 
 
 async def edit_page(x: Exchange) -> View:
@@ -160,8 +160,7 @@ async def edit(x: Exchange) -> View:
     )
     if isinstance(result, Invalid):
         return await _edit_form(x, current, result)
-    path = f"{VIEW}/{result.id}" if x.edge.user.can_view(current.account, result) else PROFILE
-    return saved(x, result, Meaning.EDITED, path)
+    return saved(x, result, Meaning.EDITED, _page_of(x, current, result))
 
 
 async def _edit_form(x: Exchange, current: Current, invalid: Invalid | None = None) -> View:
@@ -169,7 +168,8 @@ async def _edit_form(x: Exchange, current: Current, invalid: Invalid | None = No
     form = ((_KEY,) if x.by_program else ()) + (*fields, VERSION)
     values = {**entries.texts(account, fields), "key": account.id, "version": str(account.version)}
     path = f"{EDIT}/{account.id}"
-    return entry_edit_view(x, path, "entry_edit.html", form, values, invalid, {"name": account.name})
+    extra = {"name": account.name, "back_href": _page_of(x, current, account)}
+    return entry_edit_view(x, path, "entry_edit.html", form, values, invalid, extra)
 
 
 async def delete_page(x: Exchange) -> View:
@@ -181,9 +181,8 @@ async def delete_page(x: Exchange) -> View:
     if x.by_program:
         raise MethodNotAllowed(("POST",))
     managing(x).demand_over(current.account, account)
-    back = f"{VIEW}/{account.id}" if x.edge.user.can_view(current.account, account) else PROFILE
-    form = Form(f"{DELETE}/{account.id}", ())
-    return View(Meaning.FORM, "entry_delete.html", form=form, extra={"name": account.name, "back_href": back})
+    extra = {"name": account.name, "back_href": _page_of(x, current, account)}
+    return View(Meaning.FORM, "entry_delete.html", form=Form(f"{DELETE}/{account.id}", ()), extra=extra)
 
 
 async def delete(x: Exchange) -> View:
@@ -198,7 +197,7 @@ async def kick(x: Exchange) -> View:
     current = await x.demand_current()
     key = current.account.id if _key(x) == "self" else _key(x)
     account = await managing(x).kick(current, key, client=x.visitor.network)
-    return View(Meaning.DONE, next_path=PROFILE if account.id == current.account.id else f"{VIEW}/{account.id}")
+    return View(Meaning.DONE, next_path=_page_of(x, current, account))
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -214,6 +213,12 @@ def _key(x: Exchange) -> str:
     if x.key and named and x.key != named:
         raise BadInput("key: another one than in the path")
     return x.key or named
+
+
+def _page_of(x: Exchange, current: Current, account: Account) -> str:
+    """Return where an account is seen, by those who may see it."""
+    is_other = account.id != current.account.id and x.edge.user.can_view(current.account, account)
+    return f"{VIEW}/{account.id}" if is_other else PROFILE
 
 
 def _is_own(x: Exchange, current: Current) -> bool:

@@ -493,3 +493,26 @@ async def test_each_change_leaves_an_event_that_says_who_did_it(site: Site, root
     edited = next(e for e in events if e["type"] == "account_edited")
     assert edited["details"]["changed"] == ["profile", "password"]
     assert NEW not in str(events)
+
+
+# --- Costs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "/json", "/vi"])
+async def test_what_an_entry_costs(site: Site, root: Person, prefix: str) -> None:
+    ada = await site.account()
+
+    async def posted(path: str, **values: str) -> int:
+        return (await root.post(f"{prefix}/user/{path}", {"skey": await root.skey(), **values})).cost
+
+    # The session comes first, always; then what is wanted.
+    assert (await root.get(f"{prefix}/user/list?amount=99&search=a")).cost == 2
+    assert (await root.get(f"{prefix}/user/view/{ada.id}")).cost == 2
+    assert (await root.get(f"{prefix}/user/edit/{ada.id}")).cost == 2
+    assert (await root.get(f"{prefix}/user/add")).cost == 1
+    assert await posted(f"edit/{ada.id}", firstname="Ada") == 3
+    assert await posted(f"edit/{ada.id}", name=BOB, password=NEW, roles="editor", status="10") == 3
+    assert await posted(f"edit/{ada.id}", firstname="Ada") == 2  # Nothing is changed by it.
+    assert await posted("add", name=ADA, password=NEW) == 3
+    assert await posted(f"trigger/kick/{ada.id}") == 3
+    assert await posted(f"delete/{ada.id}") == 5
