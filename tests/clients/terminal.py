@@ -31,6 +31,7 @@ class Terminal:
         self._folder = folder
         self._environment = environment
         self.shown = ""
+        self._waited_to = 0
 
     def __enter__(self) -> Self:
         self._screen, theirs = pty.openpty()
@@ -60,12 +61,11 @@ class Terminal:
         os.close(self._screen)
 
     def wait_for(self, text: str) -> None:
-        """Read until a text is on the screen that was not there when this was last waited for."""
-        until, seen = time.monotonic() + PATIENCE, ""
-        while text not in seen:
-            more = self._read(until)
-            assert more, f"{text!r} did not come: {self.shown}"
-            seen += more
+        """Read until a text is on the screen, after the one that was waited for before it."""
+        until = time.monotonic() + PATIENCE
+        while (at := self.shown.find(text, self._waited_to)) < 0:
+            assert self._read(until), f"{text!r} did not come: {self.shown}"
+        self._waited_to = at + len(text)
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())

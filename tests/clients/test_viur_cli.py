@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.parts.viur_clients import PROGRAMS, VIUR
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("python_clients")]
 
+PORT = 60_000
 ROOT = "root@example.org"
 PROJECT = {
     "format": "2.0.0",
@@ -49,9 +51,29 @@ def house() -> Iterator[House]:
         yield house
 
 
+@pytest.fixture(scope="module")
+def port() -> Iterator[None]:
+    """Keep the port that the program has chosen for all of the world from being given to anybody's connections.
+
+    A socket that is bound and does not listen does that, and is no hindrance to one that is bound alike and listens. A
+    connection that had the port before keeps it for a minute.
+    """
+    until = time.monotonic() + 2 * 60
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        while True:
+            try:
+                holder.bind(("", PORT))
+                break
+            except OSError:
+                assert time.monotonic() < until, f"port {PORT} stays taken, and viur-cli insists on it"
+                time.sleep(0.2)
+        yield
+
+
 @pytest.fixture
-def only_listener() -> Iterator[None]:
-    """One test at a time has the port that the program has chosen for all of the world."""
+def only_listener(port: None) -> Iterator[None]:
+    """One test at a time listens there."""
     with open(Path(tempfile.gettempdir()) / "authflow-viur-cli.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
