@@ -11,7 +11,7 @@ from authflow.messages import sentence
 from authflow.provider import Ask, Charge, Enrols, IssuesCodes, SecondFactorProvider
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.web.exchange import Exchange
-from authflow.web.login import CANCEL_PATH, present
+from authflow.web.presenting import CANCEL_PATH, present
 from authflow.web.routes import Assurance, Handler, Route
 from authflow.web.views import Form, Meaning, SessionChange, View
 

@@ -15,7 +15,8 @@ from authflow.web import json as strings
 from authflow.web import vi_structure
 from authflow.web.entries_of_others import structure
 from authflow.web.exchange import VI, Exchange
-from authflow.web.login import answer_open_step, answer_path, answer_to, offer, select, select_page
+from authflow.web.login import answer_open_step, answer_to, offer, select, select_page
+from authflow.web.presenting import answer_path
 from authflow.web.routes import Assurance, Route
 from authflow.web.views import Meaning, View
 
