@@ -67,6 +67,9 @@ _RENDERERS: Mapping[str, tuple[Renderer, ErrorRenderer]] = {
     VI: (vi.render, vi.render_error),
 }
 
+_ASKING = frozenset({"skey", "flow", "key"})
+"""What a POST may hold that asks for a form: it says which one, and no more."""
+
 
 class Edge:
     """The ASGI application.
@@ -169,7 +172,7 @@ class Edge:
         await x.read()
         if method == "GET":
             return await handler(x)
-        if x.prefix == VI and route.is_form and route.get is not None and x.values.keys() <= {"skey", "flow"}:
+        if x.prefix == VI and route.is_form and route.get is not None and x.values.keys() <= _ASKING:
             return await self._ask(x, route.get)
         is_ticket_in_query = route.needs is Assurance.TICKET and "skey" in x.query
         if is_ticket_in_query or not SECRET_NAMES.isdisjoint(x.query):

@@ -148,3 +148,17 @@ async def test_the_structures_of_a_module_are_told_together(site: Site, admin: P
     assert (await admin.get("/vi/getStructure/news")).json is None
     assert set((await bob.get("/vi/getStructure/user")).json or {}) <= {"editSkel"}
     assert (await site.person().get("/vi/getStructure/user")).status == 401
+
+
+@pytest.mark.parametrize("in_path", [True, False])
+async def test_the_form_of_an_entry_is_shown_to_a_post_that_only_names_it(admin: Person, in_path: bool) -> None:
+    key = await key_of(admin)
+
+    if in_path:
+        page = await admin.post(f"/vi/user/edit/{key}")
+    else:
+        page = await post(admin, "/vi/user/edit", key=key)
+
+    assert action_of(page) == "edit"
+    assert page.json["values"]["name"] == BOB
+    assert page.json["errors"] == []
