@@ -308,3 +308,35 @@ def test_rights_are_kept_whatever_a_script_asks_for(house: House) -> None:
         name=ROOT,
     )
     assert entry["firstname"] == ""
+
+
+def test_a_viewer_looks_and_changes_nothing(house: House) -> None:
+    name, other = new_name(), new_name()
+    house.add_person(name, roles=("viewer",))
+    key = house.add_person(other)
+
+    seen = run(
+        house,
+        f"""
+        modules = Modules(url, name, password)
+        await modules.init()
+        users = await modules.get_module("user")
+        viewed = await users.view("{key}")
+        listed = [user["name"] async for user in users.list()]
+        refused = []
+        for attempt in (
+            lambda: users.add({{"name": "x@example.org", "password": password}}),
+            lambda: users.edit("{key}", {{"firstname": "Mallory"}}),
+            lambda: users.delete("{key}"),
+        ):
+            try:
+                await attempt()
+            except HTTPException as error:
+                refused.append([error.status, error.name, "reason: " in str(error)])
+        return [viewed["name"], "{other}" in listed, refused, (await users.view("{key}"))["firstname"]]
+        """,
+        name=name,
+    )
+
+    forbidden, not_found = [403, "Forbidden", True], [404, "Not Found", True]
+    assert seen == [other, True, [forbidden, not_found, not_found], ""]
