@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.browser.conftest import chromium as chromium
-from tests.clients.house import House, open_house
 from tests.parts import viur_clients, vue_login
 from tests.parts.require import require
 
@@ -24,9 +21,3 @@ def vue_page(request: pytest.FixtureRequest) -> None:
     """The login screen of `@viur/vue-utils` is built."""
     missing = vue_login.missing_part()
     require(request, missing is None, missing or "")
-
-
-@pytest.fixture
-def house() -> Iterator[House]:
-    with open_house() as house:
-        yield house

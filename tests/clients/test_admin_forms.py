@@ -87,10 +87,9 @@ def test_a_form_changes_an_entry_and_leaves_alone_what_was_not_touched(admin: Ad
 
     changed = {name for name, value in admin.entry(key).items() if value != before[name]}
     assert changed == {"firstname", "version", "changedate"}
-    logged_in = httpx.Client(base_url=house.url)
-    with logged_in:
-        sent = {"name": ADA, "password": PASSWORD, "skey": logged_in.get("/json/skey").json()}
-        assert logged_in.post("/json/user/auth_userpassword/login", data=sent).json() == "OKAY"
+    with httpx.Client(base_url=house.url) as ada:
+        sent = {"name": ADA, "password": PASSWORD, "skey": ada.get("/json/skey").json()}
+        assert ada.post("/json/user/auth_userpassword/login", data=sent).json() == "OKAY"
 
 
 def test_several_roles_are_chosen_in_a_form(admin: Admin, house: House) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.clients.house import PASSWORD, SECRET, House, open_house
@@ -142,6 +143,25 @@ def test_a_wrong_password_is_refused_and_the_right_one_taken_after_it(chromium: 
         screen.sees("That did not match. Please check what you typed and try again.")
         screen.send(name)
         screen.is_in_as(name)
+
+
+@pytest.mark.parametrize(
+    ("user", "told"), [("OneWay", "That did not work."), ("ManyWays", "Incorrect username or password.")]
+)
+def test_who_has_tried_too_often_is_kept_out(chromium: Any, issuer: GoogleIssuer, user: str, told: str) -> None:
+    # A house of their own: whoever guesses makes neighbours wait.
+    with house_of(issuer, user) as house:
+        house.add_person("ada@example.org")
+        with httpx.Client(base_url=house.url) as guesser:
+            sent = {"name": "ada@example.org", "password": "a guess", "skey": guesser.get("/json/skey").json()}
+            statuses = [guesser.post("/json/user/auth_userpassword/login", data=sent).status_code for _ in range(20)]
+
+        with LoginScreen(chromium, house) as screen:
+            screen.send("ada@example.org")
+            screen.page.locator("sl-alert[open]").filter(has_text=told).wait_for()
+
+        assert (statuses[0], statuses[-1]) == (200, 429)
+        assert house.front.asked[-1].status == 429
 
 
 # --- Second factors ---------------------------------------------------------------------------------------------------
