@@ -22,8 +22,8 @@ PREFIX: Final = "$viur-pbkdf2-sha256$"
 SLOW_ITERATIONS: Final = 600_000
 """From here on a hash is fit to be kept until its owner logs in (OWASP, "Password Storage Cheat Sheet", PBKDF2)."""
 
-MAX_ITERATIONS: Final = 10_000_000
-"""Some seconds. A hash that claims more is not computed."""
+MAX_ITERATIONS: Final = 1_000_000
+"""A hash that claims more is not computed: judging it would take longer than an unknown name, and tell it from one."""
 
 VIUR_MAX_PASSWORD: Final = 512
 """In characters; ViUR cuts what is longer (`maxPasswordLength`)."""

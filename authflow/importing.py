@@ -29,7 +29,7 @@ from authflow.model import Account, Credential, LoginInfo, Status
 from authflow.provider import AcceptsTokens, Rejected
 from authflow.records import account_key, identity_key, login_info_key, name_key
 from authflow.store.protocol import Insert, Key, Write
-from authflow.tokens import new_id
+from authflow.tokens import digest, new_id
 
 IMPORTED: Final = "account_imported"
 """Type of the event that says so. By it an account is known again when the same file is read once more."""
@@ -128,7 +128,7 @@ class Importing(ByName):
         hashed: list[Credential] = []
 
         async def prepare() -> Change[Outcome]:
-            if await self._is_here(account, arrival.identity):
+            if await self._is_here(account, arrival):
                 return Change((), Outcome.ALREADY_HERE)
             if is_rehearsal:
                 return Change((), Outcome.TAKEN_IN)
@@ -137,6 +137,8 @@ class Importing(ByName):
             writes: list[Write] = [
                 Insert(name_key(account.canonical_name), {"account_id": account.id}),
                 Insert(account_key(account.id), account.to_data()),
+                # For good: who was deleted or renamed here is not brought back by the next run.
+                Insert(_marker(arrival), {"account_id": account.id}),
             ]
             for credential in (*hashed, *found):
                 writes.append(self.credential_write(credential, None))
@@ -196,35 +198,24 @@ class Importing(ByName):
         assertion = Assertion(identity.issuer, identity.subject, shown_as=account.name)
         return assertion, Credential(account.id, provider.name, self.now, self.now, assertion.to_data())
 
-    async def _is_here(self, account: Account, identity: LinkedElsewhere | None) -> bool:
-        """Tell whether an earlier import has made this account.
+    async def _is_here(self, account: Account, arrival: Arrival) -> bool:
+        """Tell whether an earlier import has made this account, whatever has become of it since.
 
         Raises:
             NameTaken, BadInput: Name or identity are somebody else's.
         """
-        place = name_key(account.canonical_name)
-        keys: list[Key] = [place]
+        place, identity = name_key(account.canonical_name), arrival.identity
+        keys: list[Key] = [place, _marker(arrival)]
         if identity is not None:
             keys.append(identity_key(identity.issuer, identity.subject))
         records = await self.engine.services.store.get(keys)
+        if _marker(arrival) in records:
+            return True
         if place in records:
-            if await self._was_imported(str(records[place].data["account_id"])):
-                return True
             raise NameTaken("name: an account of this name exists already")
         if records:
             raise BadInput("identity: it is connected to another account already")
         return False
-
-    async def _was_imported(self, account_id: str) -> bool:
-        cursor: str | None = None
-        while True:
-            page = await self.engine.services.store.find(
-                "event", "account_id", equals=account_id, limit=500, cursor=cursor
-            )
-            if any(record.data["type"] == IMPORTED for record in page.records):
-                return True
-            if (cursor := page.cursor) is None:
-                return False
 
     async def _password(self, side: PasswordSide, account: Account, found: Pbkdf2) -> Credential:
         """Have the provider make its credential of a hash: it asks for one of the new password, and gets this."""
@@ -260,3 +251,8 @@ def without(arrival: Arrival, rights: Sequence[str]) -> Arrival:
         access=tuple(flag for flag in kept_flags(arrival.roles, arrival.access) if flag not in gone),
         roles=tuple(role for role in arrival.roles if role not in gone),
     )
+
+
+def _marker(arrival: Arrival) -> Key:
+    """Return where it is noted that an account of a source was taken in, by the name that it has there."""
+    return Key("marker", f"imported.{arrival.source}.{digest(canonical_name(arrival.name))}")

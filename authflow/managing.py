@@ -18,7 +18,7 @@ from authflow.errors import Forbidden, NameTaken, NotFound, VersionConflict
 from authflow.fields import Field, FieldType, read
 from authflow.identifiers import is_mail_address
 from authflow.listing import Listing, list_accounts
-from authflow.managing_rules import MAX_KEY, ManagingRules
+from authflow.managing_rules import MAX_KEY, ManagingRules, governed
 from authflow.model import Account, Credential, Plain, Status
 from authflow.records import name_key
 from authflow.sessions import Current
@@ -54,10 +54,11 @@ class Managing(ManagingRules):
         """
         if not self.engine.user.can_add(editor):
             raise Forbidden("may not make accounts")
-        return self.with_password(
-            self.engine.user.entry_skel(editor),
-            "Without one, the owner of an active account is mailed a link to choose one.",
-        )
+        fields = self.engine.user.entry_skel(editor)
+        if not self.engine.user.is_admin(editor):
+            # What others make waits for an admin, who would bring a password into force that is not the owner's.
+            return fields
+        return self.with_password(fields, "Without one, the owner of an active account is mailed a link to choose one.")
 
     async def add(
         self, current: Current, values: Mapping[str, str], *, client: str = "", is_check: bool = False
@@ -194,8 +195,11 @@ class Managing(ManagingRules):
                     raise NotFound("may not edit this any more")
                 if expected_version is not None and expected_version != account.version:
                     raise VersionConflict(f"expected {expected_version}, found {account.version}")
-                before = self.engine.user.access_of(account)
-                self.demand_no_more_than_own(editor, before, self.draft(account, revision))
+                before, drafted = self.engine.user.access_of(account), self.draft(account, revision)
+                if revision.password is not None or governed(drafted) != governed(account):
+                    # Whatever a form of the application's own lets through.
+                    self.demand_over(editor, account)
+                self.demand_no_more_than_own(editor, before, drafted)
                 try:
                     change = self.revised(records, account, revision, by=editor.id, client=client)
                 except NameTaken:
@@ -223,6 +227,9 @@ class Managing(ManagingRules):
             NotAuthenticated: The session has ended meanwhile.
         """
         user = self.engine.user
+
+        if not user.can_delete(current.account, current.account):
+            raise NotFound("may delete no entries")
 
         async def allow(account: Account) -> list[Write]:
             records = await self.read(current)

@@ -14,9 +14,9 @@ from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, Forbidden, NotAuthenticated, NotFound
 from authflow.fields import Field, FieldError, FieldType, items
 from authflow.identifiers import canonical_name, is_mail_address
-from authflow.model import Account, Credential
+from authflow.model import Account, Credential, Session
 from authflow.provider import Rejected
-from authflow.records import account_key, credential_key, name_key
+from authflow.records import account_key, credential_key, name_key, session_key
 from authflow.revising import Revising, Revision
 from authflow.sessions import Current
 from authflow.store.protocol import Key, Update
@@ -33,12 +33,17 @@ class ManagingRules(Revising):
 
     async def read(self, current: Current, *also: Key) -> Records:
         """Read the acting account, and what else is wanted, in one round trip."""
-        return await self.engine.services.store.get((account_key(current.account.id), *also))
+        own = (account_key(current.account.id), session_key(current.session.id))
+        return await self.engine.services.store.get((*own, *also))
 
     def acting(self, records: Records, current: Current) -> Account:
         """Return the acting account as it is now."""
-        editor = account_in(records, current.account.id)
-        if editor is None or not sessions.belongs_to(current.session, editor) or not self.engine.user.is_active(editor):
+        editor, record = account_in(records, current.account.id), records.get(session_key(current.session.id))
+        session = None if record is None else Session.from_data(current.session.id, record.data)
+        alive = self.engine.loader.alive_session(session, self.now)
+        if editor is None or alive is None or not sessions.belongs_to(alive, editor):
+            raise NotAuthenticated()
+        if not self.engine.user.is_active(editor):
             raise NotAuthenticated()
         return editor
 
@@ -91,10 +96,17 @@ class ManagingRules(Revising):
 
     def demand_no_more_than_own(self, editor: Account, before: frozenset[str], after: Account) -> None:
         """Refuse to give what the editor does not have; somebody with `root` has everything."""
-        gained = self.engine.user.access_of(after) - before
-        own = self.engine.user.access_of(editor)
-        if ROOT not in own and not gained <= own:
+        user = self.engine.user
+        gained, own = user.access_of(after) - before, user.access_of(editor)
+        if ROOT in own:
+            return
+        if not gained <= own:
             raise Forbidden("rights that the editor does not have")
+        bound = user.second_factor_required_roles
+        free = user.access_of(replace(editor, roles=tuple(role for role in editor.roles if role not in bound)))
+        if bound.isdisjoint(after.roles) and not gained <= free and not bound.isdisjoint(editor.roles):
+            # Else whoever must have a second factor could go on as somebody who need not.
+            raise Forbidden("rights that the editor has by a role that demands a second factor")
 
     # --- Values -------------------------------------------------------------------------------------------------------
 
@@ -164,3 +176,8 @@ class ManagingRules(Revising):
                 messages = self.password_side().provider.messages
                 return refused(fields, values, field_error(field.name, made.reason, messages))
             return await work(made)
+
+
+def governed(account: Account) -> tuple[object, ...]:
+    """Return what of an account is dangerous to change: who it is, where its mail goes, and what it may do."""
+    return account.canonical_name, account.email, account.status, account.roles, account.access

@@ -25,8 +25,8 @@ from authflow.model import Account, Status
 from authflow.provider import Charge, Rejected, Subject, Submission, Verified
 from authflow.records import (
     account_key,
-    credential_key,
     identity_key,
+    login_info_key,
     lookup_keys,
     name_key,
     newest_attempt_key,
@@ -140,7 +140,7 @@ class Newcomers:
         if name not in records:
             account, writes = self._registered(found, address)
         else:
-            taken = await self._taken_over(str(records[name].data["account_id"]), provider, found, address)
+            taken = await self._taken_over(str(records[name].data["account_id"]), found, address)
             if taken is None:
                 return self._stranger(arrival, loaded, "identity_address_taken")
             account, writes, own = taken
@@ -184,14 +184,18 @@ class Newcomers:
         return account, [named, Insert(account_key(account.id), account.to_data())]
 
     async def _taken_over(
-        self, account_id: str, provider: FederatedProvider, found: Assertion, address: str
+        self, account_id: str, found: Assertion, address: str
     ) -> tuple[Account, list[Write], Mapping[Key, Record]] | None:
         """Return what gives a never confirmed account to the owner of its address; None where it is anybody's."""
         engine = self._engine
         records = await engine.services.store.get(engine.loader.account_keys(account_id))
         account = account_in(records, account_id)
-        has_identity = credential_key(account_id, provider.name) in records
-        if account is None or has_identity or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
+        if account is None or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
+            return None
+        # Whoever has logged in, or was given something, has been somebody: then it is no stranger's registration.
+        has_identity = any(key.kind == "credential" and lookup_keys(found.data) for key, found in records.items())
+        is_somebodys = has_identity or login_info_key(account_id) in records
+        if is_somebodys or account.factors or account.roles or account.access:
             return None
         changed = replace(
             account,
@@ -208,7 +212,7 @@ class Newcomers:
         writes: list[Write] = [Update(own.key, changed.to_data(), own.version, own.expires_at)]
         for key, record in records.items():
             if key.kind == "credential":
-                writes += [Delete(key, record.version), *map(Delete, lookup_keys(record.data))]
+                writes.append(Delete(key, record.version))
         writes.append(Delete(newest_attempt_key(account_id)))
         return changed, writes, {key: r for key, r in records.items() if key.kind != "credential"}
 

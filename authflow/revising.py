@@ -13,7 +13,7 @@ from authflow import audit, parts
 from authflow.access import kept_flags
 from authflow.account_work import Records, account_write
 from authflow.changes import Change
-from authflow.errors import NameTaken
+from authflow.errors import BadInput, NameTaken
 from authflow.identifiers import canonical_name
 from authflow.making import Making, address_of
 from authflow.model import Account, Credential, Event, Plain, Status
@@ -50,8 +50,11 @@ class Revising(Making):
         """Return an account as it is to be, the counters apart.
 
         Raises:
-            BadInput: The name cannot be one.
+            BadInput: The name cannot be one, or the status is no way on.
         """
+        if wanted.status == Status.WAITING_FOR_EMAIL_VERIFICATION != account.status:
+            # Whoever proves the address gets such an account: that is for registrations, not for who is somebody.
+            raise BadInput("nobody is made to wait for a confirmation of the address again")
         name = account.name if wanted.name is None else wanted.name.strip(" ")
         email = account.email
         if wanted.email is not None:
@@ -125,7 +128,8 @@ class Revising(Making):
                 writes += parts.notice_write(self.engine, before, "name_changed", to=before.email)
         if has_new_password:
             writes += parts.notice_write(self.engine, after, "password_changed")
-        if before.status == Status.WAITING_FOR_ADMIN_VERIFICATION and self.engine.user.is_active(after):
+        has_waited = before.status in (Status.WAITING_FOR_EMAIL_VERIFICATION, Status.WAITING_FOR_ADMIN_VERIFICATION)
+        if has_waited and self.engine.user.is_active(after):
             writes += parts.notice_write(self.engine, after, "account_activated")
         return writes
 

@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from authflow.access import CUSTOM, Module, Rights
-from authflow.errors import FlowInvalid, Forbidden, IllegalTransition, NotAuthenticated, NotFound, TooLate
+from authflow.errors import (
+    ConfigurationError,
+    FlowInvalid,
+    Forbidden,
+    IllegalTransition,
+    NotAuthenticated,
+    NotFound,
+    TooLate,
+)
 from authflow.fields import Field, FieldType
 from authflow.flow import SESSION_KINDS, Flow, FlowState, StepCompleted, advance
 from authflow.model import Account, Plain, Proof, Role, Session, Status
@@ -95,6 +103,7 @@ class User(Rights):
     def make_registry(self, environment: Mapping[str, str]) -> Registry:
         """Build the registry; called once when the app is built."""
         self.access  # noqa: B018 - made now, so that a bad declaration refuses to start
+        _demand_own_names(self.profile_fields)
         methods = self.valid_authentication_methods
         if methods is User.valid_authentication_methods:
             # The stock pairs follow the declared first steps: who leaves Google out need not say so twice.
@@ -263,7 +272,12 @@ class User(Rights):
 
     def _governed(self, account: Account | None = None) -> tuple[Field, ...]:
         """Return the fields that say what an account may do. What it has stays an option, declared or not."""
-        states = {str(int(status)): status.name.replace("_", " ").capitalize() for status in Status}
+        waiting = Status.WAITING_FOR_EMAIL_VERIFICATION
+        states = {
+            str(int(status)): status.name.replace("_", " ").capitalize()
+            for status in Status
+            if status is not waiting or (account is not None and account.status == waiting)
+        }
         roles = {role.id: role.label for role in self.roles}
         flags = dict(self.extend_access_rights())
         if account is not None:
@@ -339,6 +353,28 @@ class User(Rights):
         if account is None or not self.can_view(viewer, account):
             raise NotFound()
         return account
+
+
+def _demand_own_names(profile_fields: Sequence[Field]) -> None:
+    """Refuse profile fields that would be taken for something else in a form or an entry.
+
+    Raises:
+        ConfigurationError: A name is taken or given twice, or the field is secret: profiles are shown.
+    """
+    seen = set(_TAKEN)
+    for declared in profile_fields:
+        if declared.name in seen:
+            raise ConfigurationError(f"profile_fields: the name {declared.name!r} is taken")
+        if declared.is_secret:
+            raise ConfigurationError(f"profile_fields: {declared.name!r} is secret, and profiles are shown")
+        seen.add(declared.name)
+
+
+_TAKEN = frozenset(
+    {"key", "name", "email", "status", "roles", "access", "password", "version", "skey", "flow", "bounce", "factors",
+     "creationdate", "changedate", "cursor", "action"}
+)  # fmt: skip
+"""Names that forms and entries have a meaning for."""
 
 
 def with_rights(account: Account, *, status: int | None = None, access: Sequence[str] | None = None) -> Account:

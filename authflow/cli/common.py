@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from authflow.assembly import Application
 
 T = TypeVar("T")
+
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 REFUSED = 2
 """Exit code of what cannot be carried out as put."""
@@ -75,7 +78,8 @@ def say(text: str) -> None:
 
 def say_json(value: object) -> None:
     """Print the answer for programs."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    # Letters as they are, but nothing that a terminal would obey.
+    print(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def hint(text: str) -> None:

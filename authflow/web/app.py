@@ -38,7 +38,7 @@ from authflow.web import json as json_renderer
 from authflow.web.answer import Answer
 from authflow.web.body import ClientGone
 from authflow.web.cookies import CookieJar, DeviceToken, SessionToken
-from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer
+from authflow.web.csrf import STATIC_KEY_HEADERS, SkeyIssuer, origin_is_ours
 from authflow.web.exchange import SECRET_NAMES, VI, Exchange
 from authflow.web.headers import SecurityHeaders
 from authflow.web.page_policy import page_policies
@@ -104,6 +104,8 @@ class Edge:
         self.routes = table(declared)
         self._paths = {prefix + path: (route, prefix) for prefix in ("", *PROGRAM_PREFIXES)
                        for path, route in self.routes.items()}  # fmt: skip
+        # `viur-scriptor-api` 1.16.1 logs out with its renderer's prefix twice.
+        self._paths[f"/json/json{login.LOGOUT_PATH}"] = (self.routes[login.LOGOUT_PATH], "/json")
         self.tool_routes = table(vi_config.routes(providers))
         self._paths |= {prefix + path: (route, prefix) for prefix in TOOL_PREFIXES
                         for path, route in self.tool_routes.items()}  # fmt: skip
@@ -194,7 +196,8 @@ class Edge:
 
     async def _again(self, x: Exchange, route: Route, error: SkeyInvalid) -> View:
         """On pages a form that is too old comes back with what was typed, passwords excepted, and a fresh skey."""
-        if x.by_program or route.get is None:
+        if x.by_program or route.get is None or not origin_is_ours(x.scope, self.app.settings):
+            # What a page of somebody else sends is not shown again: one press on a button would make it ours.
             raise error
         x.demand_browser()
         try:

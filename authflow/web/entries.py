@@ -137,6 +137,8 @@ async def edit_page(x: Exchange) -> View:
 async def edit(x: Exchange) -> View:
     """Save the own details; what is not declared is passed over, so no right can be assigned."""
     current = await x.demand_current()
+    if x.get("key") not in ("", "self", current.account.id):
+        raise BadInput("key: another entry than the own one")
     if is_check(x):
         return _edit_form(x, current.account, x.edge.app.accounts.checked(current.account, x.values))
     result = await x.edge.app.accounts.edit(current, x.values, version_of(x), client=x.visitor.network)

@@ -142,9 +142,6 @@ def test_a_script_ends_its_session(house: House) -> None:
     assert seen == ["OKAY", 401]
 
 
-@pytest.mark.xfail(
-    reason="the client puts its own prefix before a path that has one: /json/json/user/logout", strict=True
-)
 def test_the_log_out_of_the_client_ends_the_session(house: House) -> None:
     before = len(house.front.asked)
 

@@ -14,6 +14,7 @@ from authflow.importing import Arrival, Importing, LinkedElsewhere, Outcome
 from authflow.model import Account, LoginInfo, Status
 from authflow.records import credential_key, identity_key, login_info_key
 from authflow.results import LoggedIn, NotProved, StepOwed
+from authflow.revising import Revision
 from authflow.seam import Call
 from authflow.user import User
 from authflow.viur_entries import read_entry
@@ -324,13 +325,22 @@ async def test_a_second_run_changes_nothing(kit: Kit) -> None:
     assert await contents(kit) == before
 
 
-async def test_an_account_is_known_again_among_many_events(kit: Kit) -> None:
+async def test_an_account_that_was_deleted_here_since_is_not_brought_back(kit: Kit) -> None:
     await bring(kit, SEED)
-    desk = Administration(kit.engine)
-    for _ in range(600):
-        await desk.log_out(ADA)
+    await Administration(kit.engine).delete(ADA)
+    before = await contents(kit)
 
     assert (await bring(kit, SEED)).already_here == 1
+    assert await contents(kit) == before
+
+
+async def test_an_account_that_was_renamed_here_since_is_not_brought_back(kit: Kit) -> None:
+    await bring(kit, SEED)
+    await Administration(kit.engine).edit(ADA, Revision(name="countess@example.org", access=()))
+    before = await contents(kit)
+
+    assert (await bring(kit, SEED)).already_here == 1
+    assert await contents(kit) == before
 
 
 async def test_an_account_of_that_name_that_was_not_brought_along_is_not_touched(kit: Kit) -> None:
