@@ -8,10 +8,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from authflow.accounts import Accounts
-from authflow.administration import Administration
 from authflow.engine import Engine
 from authflow.enrolment import Enrolment
 from authflow.errors import ConfigurationError
@@ -33,10 +34,13 @@ from authflow.tasks.protocol import Handler, TaskQueue
 from authflow.tokens import Keyring
 from authflow.user import User
 
+if TYPE_CHECKING:
+    from authflow.administration import Administration
+
 log = logging.getLogger("authflow")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Application:
     """Everything of one application, wired. Open it on the event loop that serves."""
 
@@ -46,11 +50,17 @@ class Application:
     accounts: Accounts
     enrolment: Enrolment
     identities: Identities
-    administration: Administration
     renderer: Renderer
     transport: MailTransport
     handlers: Mapping[str, Handler]
     fetcher: HttpFetching
+
+    @cached_property
+    def administration(self) -> Administration:
+        """What operators do. Made when it is asked for: a process that serves seldom does."""
+        from authflow.administration import Administration
+
+        return Administration(self.engine)
 
     async def open(self, *, with_worker: bool = True) -> None:
         """Open the store and, in a server, begin to carry out deferred tasks."""
@@ -114,7 +124,6 @@ def build(
         accounts=Accounts(engine),
         enrolment=Enrolment(engine),
         identities=Identities(engine),
-        administration=Administration(engine),
         renderer=renderer,
         transport=sending,
         handlers=handlers(engine, renderer, sending),

@@ -10,7 +10,6 @@ from datetime import datetime
 from authflow.errors import ContractViolation, FetchFailed
 from authflow.flow import Flow, FlowKind
 from authflow.hashing_pool import Slot
-from authflow.id_tokens import read_client_token
 from authflow.model import Account, Factor, Plain, Proof
 from authflow.password_rules import check_new_password
 from authflow.passwords import PasswordHasher, Verification
@@ -102,6 +101,9 @@ class Context:
     async def id_token(
         self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
     ) -> Mapping[str, Plain]:
+        # Here, since only some providers read tokens.
+        from authflow.id_tokens import read_client_token
+
         return await read_client_token(
             token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from authflow import audit, commits
 from authflow.changes import MAX_TRIES, back_off
@@ -27,7 +29,6 @@ from authflow.flow import (
 from authflow.hashing_pool import Slot
 from authflow.loading import Loader
 from authflow.model import Account
-from authflow.newcomers import Newcomers
 from authflow.policy import remaining_steps
 from authflow.provider import (
     Ask,
@@ -46,6 +47,9 @@ from authflow.submissions import Submissions
 from authflow.throttle import Admission
 from authflow.user import User
 from authflow.waiting import WaitingFlows
+
+if TYPE_CHECKING:
+    from authflow.newcomers import Newcomers
 
 _log = logging.getLogger("authflow.engine")
 
@@ -74,8 +78,14 @@ class Engine:
         self.admission = Admission()
         self.waiting = WaitingFlows(self)
         self.submissions = Submissions(self)
-        self.newcomers = Newcomers(self)
         user.engine = self
+
+    @cached_property
+    def newcomers(self) -> Newcomers:
+        """What judges strangers with an identity of elsewhere. Made when the first one comes."""
+        from authflow.newcomers import Newcomers
+
+        return Newcomers(self)
 
     # --- Starting and finding flows -----------------------------------------------------------------------------------
 

@@ -62,6 +62,8 @@ class Newcomers:
         engine: Whose accounts they may come to.
     """
 
+    arrival = Arrival
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 

@@ -29,7 +29,6 @@ from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, 
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
-from authflow.newcomers import Arrival
 from authflow.provider import (
     Ask,
     Identification,
@@ -84,8 +83,9 @@ class Submissions:
             with self._engine.admission.enter(*loaded.buckets, now=self._engine.services.clock()):
                 is_stranger = loaded.account is None and flow.kind is FlowKind.LOGIN
                 if is_stranger and isinstance(provider, FederatedProvider) and isinstance(who, Subject):
-                    arrival = Arrival(flow, provider, submission, who, visitor, with_static_key)
-                    return await self._engine.newcomers.arrive(arrival, loaded)
+                    newcomers = self._engine.newcomers
+                    arrival = newcomers.arrival(flow, provider, submission, who, visitor, with_static_key)
+                    return await newcomers.arrive(arrival, loaded)
                 outcome = await self._judge(flow, provider, submission, loaded, slot)
                 for attempt in range(MAX_TRIES):
                     plan = self._plan_first(flow, provider, loaded, outcome, visitor, with_static_key)

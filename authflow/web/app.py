@@ -44,11 +44,12 @@ from authflow.web.headers import SecurityHeaders
 from authflow.web.page_policy import page_policies
 from authflow.web.routes import Assurance, Handler, Route, table
 from authflow.web.static_files import static_files
-from authflow.web.tasks import PREFIX, endpoint
 from authflow.web.views import Form, SessionChange, View
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+    from authflow.web.tasks import TaskEndpoint
 
 Renderer: TypeAlias = Callable[[Exchange, View], Answer]
 ErrorRenderer: TypeAlias = Callable[[Exchange, AuthflowError], Answer]
@@ -57,6 +58,8 @@ log = logging.getLogger("authflow.web")
 
 PROGRAM_PREFIXES = ("/json", "/admin", VI)
 """Where programs are spoken to; `/admin` is what the older desktop tool calls `/json`."""
+
+TASKS_PREFIX = "/_tasks/"
 
 TOOL_PREFIXES = ("/admin", VI)
 """Where the paths lie that only ViUR's admin tools know."""
@@ -114,7 +117,15 @@ class Edge:
             "/_ah/warmup": self._warm_up,
             **static_files(),
         }
-        self.tasks = endpoint(app)
+        self.tasks = self._tasks_endpoint()
+
+    def _tasks_endpoint(self) -> TaskEndpoint | None:
+        """Make what Cloud Tasks calls; None where a queue delivers nothing from outside."""
+        if self.app.settings.tasks == "local:":
+            return None
+        from authflow.web.tasks import endpoint
+
+        return endpoint(self.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -137,7 +148,7 @@ class Edge:
         if found is None and (plain := self._plain.get(path)) is not None:
             await self._send(send, scope, plain() if scope["method"] in ("GET", "HEAD") else _not_allowed())
             return
-        if found is None and self.tasks is not None and path.startswith(PREFIX):
+        if found is None and self.tasks is not None and path.startswith(TASKS_PREFIX):
             if (called := await self.tasks.answer(scope, receive, path)) is not None:
                 await self._send(send, scope, called)
             return

@@ -8,12 +8,12 @@ for an skey.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from authflow.accounts import Invalid
 from authflow.errors import BadInput, Forbidden, MethodNotAllowed, NotFound
 from authflow.fields import Field, FieldType, plain
-from authflow.managing import Managing
 from authflow.model import Account, Status
 from authflow.sessions import Current
 from authflow.web import entries
@@ -21,6 +21,9 @@ from authflow.web.entries import LIST, PROFILE, VERSION, entry_edit_view, is_che
 from authflow.web.exchange import Exchange
 from authflow.web.routes import Assurance, Route
 from authflow.web.views import Form, Meaning, View
+
+if TYPE_CHECKING:
+    from authflow.managing import Managing
 
 VIEW, ADD, EDIT, DELETE, KICK = (f"/user/{name}" for name in ("view", "add", "edit", "delete", "trigger/kick"))
 STRUCTURE = "/user/structure"
@@ -50,6 +53,9 @@ def routes() -> list[Route]:
 
 
 def managing(x: Exchange) -> Managing:
+    # Here, since most processes never come to it, and its records take time to be defined.
+    from authflow.managing import Managing
+
     return Managing(x.edge.app.engine)
 
 
