@@ -18,7 +18,6 @@ from authflow.enrolment import Enrolment
 from authflow.errors import ConfigurationError
 from authflow.fetching import HttpFetching
 from authflow.hashing_pool import HashingPool, threads_for
-from authflow.identities import Identities
 from authflow.mail import MailTransport, transport_from_url
 from authflow.notices import handlers
 from authflow.passwords import PasswordHasher
@@ -36,6 +35,7 @@ from authflow.user import User
 
 if TYPE_CHECKING:
     from authflow.administration import Administration
+    from authflow.identities import Identities
 
 log = logging.getLogger("authflow")
 
@@ -49,11 +49,17 @@ class Application:
     engine: Engine
     accounts: Accounts
     enrolment: Enrolment
-    identities: Identities
     renderer: Renderer
     transport: MailTransport
     handlers: Mapping[str, Handler]
     fetcher: HttpFetching
+
+    @cached_property
+    def identities(self) -> Identities:
+        """Identities of elsewhere on accounts. Made when the first page asks for it."""
+        from authflow.identities import Identities
+
+        return Identities(self.engine)
 
     @cached_property
     def administration(self) -> Administration:
@@ -123,7 +129,6 @@ def build(
         engine=engine,
         accounts=Accounts(engine),
         enrolment=Enrolment(engine),
-        identities=Identities(engine),
         renderer=renderer,
         transport=sending,
         handlers=handlers(engine, renderer, sending),

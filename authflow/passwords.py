@@ -15,15 +15,16 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import bcrypt
 
 from authflow.equal_work import SAMPLES, fillers, ratio
 from authflow.errors import BadInput, ConfigurationError
-from authflow.foreign_hashes import PREFIX as PBKDF2_PREFIX
-from authflow.foreign_hashes import Pbkdf2, read_pbkdf2
 from authflow.hashing_pool import HashingPool, Slot
+
+if TYPE_CHECKING:
+    from authflow.foreign_hashes import Pbkdf2
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -147,6 +148,8 @@ class PasswordHasher:
 
     def _measured(self) -> float:
         """Return how many iterations of PBKDF2 this machine does in the time of bcrypt's unit, 2^0."""
+        from authflow.foreign_hashes import Pbkdf2
+
         sample = Pbkdf2(_SAMPLE_ITERATIONS, 32, b"sample")
         times = ratio(lambda: _bcrypt_digest(b"", self._salt, _SAMPLE_ROUNDS), lambda: sample.derive(b""), self._timer)
         return times * _SAMPLE_ITERATIONS / 2**_SAMPLE_ROUNDS
@@ -211,6 +214,8 @@ _WRAPPED: Final = re.compile(
 
 def _read_pbkdf2(stored: str) -> StoredHash | None:
     """Read PBKDF2 as ViUR computes it (see `foreign_hashes`)."""
+    from authflow.foreign_hashes import read_pbkdf2
+
     found = read_pbkdf2(stored)
     if found is None:
         return None
@@ -219,6 +224,8 @@ def _read_pbkdf2(stored: str) -> StoredHash | None:
 
 def _read_wrapped(stored: str) -> StoredHash | None:
     """Read bcrypt over a fast hash: its parameters and salt stand at the end, its digest nowhere."""
+    from authflow.foreign_hashes import read_pbkdf2
+
     match = _WRAPPED.fullmatch(stored)
     inner = read_pbkdf2(match["inner"], with_digest=False) if match else None
     if match is None or inner is None:
@@ -236,7 +243,7 @@ FORMATS: Final[Mapping[str, Callable[[str], StoredHash | None]]] = {
     "$2b$": _read_bcrypt,
     "$2a$": _read_bcrypt,
     "$2y$": _read_bcrypt,
-    PBKDF2_PREFIX: _read_pbkdf2,
+    "$viur-pbkdf2-sha256$": _read_pbkdf2,
     "$authflow-wrapped$": _read_wrapped,
 }
 """How a stored hash begins, and what reads it. The one place to add a form that accounts are brought along in."""

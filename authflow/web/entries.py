@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from authflow.accounts import Invalid
 from authflow.errors import BadInput
 from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType
-from authflow.identities import LinkedIdentity
 from authflow.model import Account
 from authflow.provider import Enrols
 from authflow.user import User
@@ -18,6 +18,9 @@ from authflow.web.exchange import Exchange
 from authflow.web.forms import form_view
 from authflow.web.routes import Assurance, Route
 from authflow.web.views import Form, Meaning, View
+
+if TYPE_CHECKING:
+    from authflow.identities import LinkedIdentity
 
 PROFILE = "/user/view/self"
 EDIT = "/user/edit/self"
