@@ -17,7 +17,8 @@ from authflow.identifiers import canonical_name
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Factor, Plain, Proof, to_instant
 from authflow.policy import CONSENT, TICKET, remaining_steps
-from authflow.provider import PrimaryProvider, Rejected, SetsPassword, Submission
+from authflow.powers import SetsPassword
+from authflow.provider import PrimaryProvider, Rejected, Submission
 from authflow.records import account_key, credential_key
 from authflow.sessions import Visitor
 from authflow.store.protocol import Insert, Key, Record, Update, Write

@@ -29,7 +29,8 @@ from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, 
 from authflow.loading import Loaded
 from authflow.model import to_instant
 from authflow.policy import remaining_steps
-from authflow.provider import Ask, Enrolled, Enrols, IssuesCodes, Provider, Rejected, SecondFactorProvider, Submission
+from authflow.powers import Enrols, IssuesCodes
+from authflow.provider import Ask, Enrolled, Provider, Rejected, SecondFactorProvider, Submission
 from authflow.provider import Enrolment as Outcome
 from authflow.records import credential_key
 from authflow.results import Changed, LoggedIn, StepOwed

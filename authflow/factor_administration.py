@@ -12,7 +12,8 @@ from authflow.changes import Change
 from authflow.errors import AlreadyEnrolled, NotFound
 from authflow.factor_plans import substitutes
 from authflow.model import Account, to_instant
-from authflow.provider import AcceptsTokens, SecondFactorProvider
+from authflow.powers import AcceptsTokens
+from authflow.provider import SecondFactorProvider
 from authflow.records import credential_key
 from authflow.store.protocol import Delete, Write
 from authflow.tokens import BadToken

@@ -17,18 +17,8 @@ from authflow.errors import ContractViolation, FlowInvalid, IllegalTransition
 from authflow.flow import Flow, FlowState, SubmissionRejected, advance
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event, Session
-from authflow.provider import (
-    Ask,
-    Charge,
-    Enrolled,
-    Enrols,
-    IssuedCodes,
-    IssuesCodes,
-    Provider,
-    Rejected,
-    SecondFactorProvider,
-    ShowsEnrolment,
-)
+from authflow.powers import Enrols, IssuedCodes, IssuesCodes, ShowsEnrolment
+from authflow.provider import Ask, Charge, Enrolled, Provider, Rejected, SecondFactorProvider
 from authflow.records import credential_key
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.sessions import Visitor

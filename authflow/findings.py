@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from authflow.administration import FIRST_ADMIN
 from authflow.errors import StoreUnavailable
 from authflow.model import Account
-from authflow.provider import IssuesCodes
+from authflow.powers import IssuesCodes
 from authflow.records import credential_key
 from authflow.render import template_dir
 from authflow.store.protocol import Record

@@ -26,7 +26,8 @@ from authflow.flow import FlowKind
 from authflow.foreign_hashes import Pbkdf2
 from authflow.identifiers import canonical_name, is_mail_address, mail_address
 from authflow.model import Account, Credential, LoginInfo, Status
-from authflow.provider import AcceptsTokens, Rejected
+from authflow.powers import AcceptsTokens
+from authflow.provider import Rejected
 from authflow.records import account_key, identity_key, login_info_key, name_key
 from authflow.store.protocol import Insert, Key, Write
 from authflow.tokens import digest, new_id

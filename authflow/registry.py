@@ -15,7 +15,8 @@ from typing import TypeAlias, TypeVar
 
 from authflow.errors import ConfigurationError
 from authflow.policy import CONSENT, TICKET, Rules
-from authflow.provider import Enrols, PrimaryProvider, Provider, SecondFactorProvider, SetsPassword
+from authflow.powers import Enrols, SetsPassword
+from authflow.provider import PrimaryProvider, Provider, SecondFactorProvider
 
 ProviderSpec: TypeAlias = str | type[Provider] | Provider
 """A dotted path `package.module:Class`, a class, or an instance."""

@@ -29,6 +29,7 @@ from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, 
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
+from authflow.powers import Rehashes
 from authflow.provider import (
     Ask,
     Identification,
@@ -37,7 +38,6 @@ from authflow.provider import (
     Outcome,
     Provider,
     Redirect,
-    Rehashes,
     Subject,
     Submission,
     Verified,

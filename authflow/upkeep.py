@@ -95,7 +95,7 @@ class Upkeep(AccountWork):
 
     def _keyed(self) -> list[str]:
         """Return the names of providers whose credentials hold digests that were made with our keys."""
-        from authflow.provider import IssuesCodes
+        from authflow.powers import IssuesCodes
 
         return [name for name, provider in self.engine.registry.declared.items() if isinstance(provider, IssuesCodes)]
 

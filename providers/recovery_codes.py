@@ -15,10 +15,10 @@ from typing import ClassVar
 from authflow.errors import ContractViolation
 from authflow.fields import Field, FieldType
 from authflow.model import Credential, Plain
+from authflow.powers import IssuedCodes
 from authflow.provider import (
     Ask,
     Charge,
-    IssuedCodes,
     Outcome,
     ProviderContext,
     Rejected,

@@ -314,7 +314,7 @@ def test_the_user_of_the_settings_page_is_accepted() -> None:
 
 
 def test_the_outcomes_and_powers_of_the_contract_are_told() -> None:
-    source = (ROOT / "authflow/provider.py").read_text(encoding="utf-8")
+    source = (ROOT / "authflow/powers.py").read_text(encoding="utf-8")
     powers = set(re.findall(r"@runtime_checkable\nclass (\w+)", source))
     text = page("providers")
 

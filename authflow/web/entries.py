@@ -12,7 +12,7 @@ from authflow.errors import BadInput
 from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType
 from authflow.model import Account
-from authflow.provider import Enrols
+from authflow.powers import Enrols
 from authflow.user import User
 from authflow.web.exchange import Exchange
 from authflow.web.forms import form_view

@@ -8,7 +8,8 @@ from dataclasses import replace
 from authflow.errors import AlreadyEnrolled, AuthflowError
 from authflow.flow import FlowKind
 from authflow.messages import sentence
-from authflow.provider import Ask, Charge, Enrols, IssuesCodes, SecondFactorProvider
+from authflow.powers import Enrols, IssuesCodes
+from authflow.provider import Ask, Charge, SecondFactorProvider
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.web.exchange import Exchange
 from authflow.web.presenting import CANCEL_PATH, present

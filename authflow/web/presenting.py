@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from authflow.fields import FieldError
 from authflow.flow import Flow
 from authflow.messages import sentence
-from authflow.provider import Ask, Charge, PrimaryProvider, Provider, Redirect, as_password_setter
+from authflow.powers import as_password_setter
+from authflow.provider import Ask, Charge, PrimaryProvider, Provider, Redirect
 from authflow.results import Away, ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import IssuedSession
 from authflow.web.exchange import Exchange

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from authflow.accounts import Invalid
 from authflow.fields import Field, FieldType
-from authflow.provider import PrimaryProvider, as_password_setter
+from authflow.powers import as_password_setter
+from authflow.provider import PrimaryProvider
 from authflow.web.exchange import Exchange
 from authflow.web.forms import form_view
 from authflow.web.routes import Assurance, Handler, Route

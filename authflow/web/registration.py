@@ -5,7 +5,8 @@ from __future__ import annotations
 from authflow.accounts import Invalid, TicketInvalid
 from authflow.errors import NotFound
 from authflow.fields import Field, FieldType
-from authflow.provider import PrimaryProvider, as_password_setter
+from authflow.powers import as_password_setter
+from authflow.provider import PrimaryProvider
 from authflow.web.exchange import Exchange
 from authflow.web.forms import form_view
 from authflow.web.routes import Assurance, Handler, Route

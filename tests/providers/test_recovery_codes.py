@@ -9,7 +9,8 @@ import pytest
 from authflow.errors import ContractViolation
 from authflow.fields import read
 from authflow.model import Credential
-from authflow.provider import Ask, Charge, IssuedCodes, IssuesCodes, Outcome, Rejected, Submission, Verified
+from authflow.powers import IssuedCodes, IssuesCodes
+from authflow.provider import Ask, Charge, Outcome, Rejected, Submission, Verified
 from providers.recovery_codes import RecoveryCodes
 from tests.providers.context import Context, account_named
 

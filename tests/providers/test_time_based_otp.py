@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from authflow.errors import BadInput, ConfigurationError
 from authflow.fields import FieldType, read
 from authflow.model import Credential, Plain
-from authflow.provider import Ask, Charge, Enrolled, Enrols, Outcome, Rejected, Submission, Verified
+from authflow.powers import Enrols
+from authflow.provider import Ask, Charge, Enrolled, Outcome, Rejected, Submission, Verified
 from providers.time_based_otp import TimeBasedOTP, generate_otps, new_hardware_token
 from tests.providers.context import NOON, Context, account_named
 
