@@ -7,7 +7,6 @@ that, the right guess among many parallel ones outruns the count.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from authflow import audit, parts, sessions
@@ -27,10 +26,10 @@ from authflow.flow import (
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event
 from authflow.provider import Ask, Charge, Provider, Redirect, Rejected, SecondFactorProvider, Verified
-from authflow.records import credential_key, spent_evidence_key, spent_key
+from authflow.records import credential_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Result, StepOwed
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
-from authflow.store.protocol import Delete, Insert, Update, Write
+from authflow.store.protocol import Delete, Update, Write
 from authflow.tokens import new_id
 
 if TYPE_CHECKING:
@@ -155,9 +154,7 @@ def verified(
         writes += _credential_writes(engine, engine.registry.providers[name], loaded, credential)
     if is_first:
         # The same travelling flow cannot be started twice, in this browser or in a copy of it.
-        writes.append(Insert(spent_key(flow.id), {"at": now.timestamp()}, flow.deadline_at))
-    if outcome.single_use:
-        writes.append(Insert(spent_evidence_key(provider.name, outcome.single_use), {}, now + timedelta(days=1)))
+        writes += parts.spending(flow, provider, outcome.single_use, now)
     writes += _use_notice(engine, provider, loaded, outcome.credential)
     if moved.state is FlowState.COMPLETED:
         return completed(engine, moved, provider, loaded, visitor, writes, with_static_key, outcome.needs_rehash)

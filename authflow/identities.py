@@ -13,7 +13,7 @@ from datetime import datetime
 from authflow import audit, parts
 from authflow.changes import Change, carry_out
 from authflow.enrolment_access import EnrolmentAccess
-from authflow.errors import AlreadyEnrolled, ContractViolation, FlowInvalid, LastMethod, NotFound
+from authflow.errors import AlreadyEnrolled, ContractViolation, FlowInvalid, LastMethod, NotAuthenticated, NotFound
 from authflow.federated import Assertion, FederatedProvider
 from authflow.federation import linking
 from authflow.flow import Flow, FlowKind, FlowState, StepCompleted, advance
@@ -21,10 +21,11 @@ from authflow.loading import Loaded
 from authflow.model import Account, Event, to_instant
 from authflow.policy import remaining_steps
 from authflow.provider import Ask, Charge, PrimaryProvider, Redirect, Rejected, Subject
-from authflow.records import credential_key, identity_key, lookup_keys, spent_evidence_key, spent_key
+from authflow.records import credential_key, identity_key, lookup_keys, spent_keys
 from authflow.results import Changed, NotProved, StepOwed
 from authflow.sessions import Current, Visitor
-from authflow.store.protocol import Delete, Insert, Key, Write
+from authflow.store.protocol import Delete, Key, Write
+from authflow.submissions import demand_return
 from authflow.throttle import Bucket, bucket_key
 
 
@@ -88,22 +89,21 @@ class Identities(EnrolmentAccess):
             TooManyAttempts: Too many refusals of this client.
         """
         engine = self._engine
-        account, _ = self._acting(await self._live(visitor, current))
-        flow = engine.travelling(flow_reference, visitor)
+        if current is None:
+            raise NotAuthenticated()
+        account, flow = current.account, engine.travelling(flow_reference, visitor)
         if flow.kind is not FlowKind.SETTINGS or flow.subject != account.id or not flow.accepts(provider.name):
             raise FlowInvalid("not the flow of this account and provider")
-        if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
-            raise FlowInvalid("nobody was sent away")
+        demand_return(flow, provider, by_get=by_get)
         submission, who = await engine.submissions.identify(flow, provider, values, by_get)
         context = engine.context(flow, provider, account=account, submission=submission)
         found = await engine.submissions.guarded(provider, provider.assertion(submission, context))
         client = bucket_key(engine.services.keyring, "password_per_client", visitor.network)
-        marks = [spent_key(flow.id)]
-        if isinstance(found, Assertion):
-            if not isinstance(who, Subject) or (found.issuer, found.subject) != (who.issuer, who.subject):
-                raise ContractViolation(f"{provider.name} identifies one subject and asserts another")
-            if found.single_use:
-                marks.append(spent_evidence_key(provider.name, found.single_use))
+        evidence = found.single_use if isinstance(found, Assertion) else ""
+        marks = spent_keys(flow.id, provider.name, evidence)
+        named = (who.issuer, who.subject) if isinstance(who, Subject) else None
+        if isinstance(found, Assertion) and (found.issuer, found.subject) != named:
+            raise ContractViolation(f"{provider.name} identifies one subject and asserts another")
 
         async def prepare() -> Change[Changed | NotProved]:
             loaded = await self._live(visitor, current)
@@ -131,7 +131,7 @@ class Identities(EnrolmentAccess):
             now = engine.services.clock()
             changed = replace(acting, epoch=acting.epoch + 1, changed_at=now)
             writes: list[Write] = [
-                *(Insert(mark, {}, flow.deadline_at) for mark in marks),
+                *parts.spending(flow, provider, evidence, now),
                 *linking(engine.vault.credential_data(found.to_credential(acting, provider.name, context)), found, now),
                 *parts.notice_write(engine, changed, "identity_linked", label=provider.label),
             ]

@@ -30,8 +30,7 @@ from authflow.records import (
     lookup_keys,
     name_key,
     newest_attempt_key,
-    spent_evidence_key,
-    spent_key,
+    spent_keys,
 )
 from authflow.results import LoggedIn, Result
 from authflow.sessions import Visitor
@@ -128,9 +127,7 @@ class Newcomers:
             return self._stranger(arrival, loaded, IDENTITY_UNKNOWN)
         now, name = engine.services.clock(), name_key(canonical_name(address))
         place = bucket_key(engine.services.keyring, "registration_per_client", visitor.network)
-        marks = [spent_key(flow.id)]
-        if found.single_use:
-            marks.append(spent_evidence_key(provider.name, found.single_use))
+        marks = spent_keys(flow.id, provider.name, found.single_use)
         records = await engine.services.store.get((name, place, *marks))
         if any(mark in records for mark in marks):
             raise FlowInvalid("this flow, or what proves its step, has been used already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from authflow import sessions
@@ -12,7 +13,7 @@ from authflow.flow import Flow
 from authflow.loading import Loaded
 from authflow.model import Account, Event, LoginInfo, Plain, Session
 from authflow.provider import Ask, Provider, Redirect
-from authflow.records import login_info_key
+from authflow.records import login_info_key, spent_keys
 from authflow.results import Changed
 from authflow.sessions import Visitor
 from authflow.store.protocol import Delete, Insert, Update, Write
@@ -35,6 +36,16 @@ def session_with(engine: Engine, loaded: Loaded, flow: Flow) -> Write:
         kept.append(written)
     flows = kept if flow.is_open else [data for data in kept if data["id"] != flow.id]
     return sessions.update(replace(session, flows=tuple(flows[-MAX_FLOWS:])), record, engine.user.lifetimes)
+
+
+def spending(flow: Flow, provider: Provider, evidence: str, now: datetime) -> list[Insert]:
+    """Return the writes by which a flow, and evidence that no nonce binds to it, are good once.
+
+    Evidence is marked for a day, which is as long as any of it may live (`id_tokens`), however old the flow is.
+    """
+    until = (flow.deadline_at, now + timedelta(days=1))
+    marks = spent_keys(flow.id, provider.name, evidence)
+    return [Insert(mark, {}, expires_at) for mark, expires_at in zip(marks, until, strict=False)]
 
 
 def end_of(loaded: Loaded) -> list[Write]:

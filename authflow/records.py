@@ -64,9 +64,10 @@ def spent_key(flow_id: str) -> Key:
     return Key("spent", flow_id)
 
 
-def spent_evidence_key(provider: str, evidence: str) -> Key:
-    """The mark that a piece of evidence has proved what it proves once."""
-    return Key("spent", f"{provider}.{digest(evidence)}")
+def spent_keys(flow_id: str, provider: str, evidence: str) -> tuple[Key, ...]:
+    """Return the marks of what a first proof uses up: its flow, and evidence that no nonce binds to it, if any."""
+    own = (spent_key(flow_id),)
+    return (*own, Key("spent", f"{provider}.{digest(evidence)}")) if evidence else own
 
 
 def lookup_keys(credential: Data | Mapping[str, Any]) -> tuple[Key, ...]:

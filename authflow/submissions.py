@@ -42,7 +42,7 @@ from authflow.provider import (
     Submission,
     Verified,
 )
-from authflow.records import spent_evidence_key, spent_key
+from authflow.records import spent_keys
 from authflow.results import Away, LoggedIn, Result
 from authflow.sessions import Visitor
 from authflow.store.protocol import Key, Update
@@ -74,7 +74,7 @@ class Submissions:
         flow = self._engine.travelling(reference, visitor)
         if flow.kind not in SESSION_KINDS or not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
-        _demand_return(flow, provider, by_get=by_get)
+        demand_return(flow, provider, by_get=by_get)
         with self._place(provider) as slot:
             submission, who = await self.identify(flow, provider, values, by_get)
             loaded, keys = await self._engine.loader.first(
@@ -140,7 +140,7 @@ class Submissions:
                 step = flow.open_step
                 if step is None or not flow.accepts(provider.name) or step.kind is not StepKind.PROVE:
                     raise FlowInvalid("the open step is not this provider's")
-                _demand_return(flow, provider, by_get=by_get)
+                demand_return(flow, provider, by_get=by_get)
                 if flow.provider != provider.name:
                     # Answering is choosing: programs and people with two tabs need not say it first.
                     flow = advance(flow, ProviderChosen(provider.name))
@@ -233,9 +233,8 @@ class Submissions:
         attempt: int,
     ) -> Loaded:
         await back_off(attempt)
-        spent = [spent_key(flow.id)]
-        if isinstance(outcome, Verified) and outcome.single_use:
-            spent.append(spent_evidence_key(provider.name, outcome.single_use))
+        evidence = outcome.single_use if isinstance(outcome, Verified) else ""
+        spent = spent_keys(flow.id, provider.name, evidence)
         fresh = await self._engine.loader.again(loaded, (*keys, *spent), visitor)
         if any(fresh.record(mark) is not None for mark in spent):
             raise FlowInvalid("this flow, or what proves its step, has been used already")
@@ -289,7 +288,7 @@ class Submissions:
             await asyncio.gather(*tuple(self._running), return_exceptions=True)
 
 
-def _demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
+def demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
     """Take a GET as an answer only from somebody who was sent away by this provider in this very flow."""
     if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
         raise FlowInvalid("nobody was sent away")

@@ -69,7 +69,7 @@ def _add(provider: SecondFactorProvider) -> Handler:
         result = await enrolment.confirm(provider, x.values, x.visitor, x.get("flow"), with_static_key=x.by_program)
         match result:
             case Changed():
-                return _changed(x, result)
+                return changed(x, result)
             case LoggedIn():
                 return present(x, result)
             case StepOwed():
@@ -117,7 +117,8 @@ def _stage(
     )
 
 
-def _changed(x: Exchange, result: Changed) -> View:
+def changed(x: Exchange, result: Changed) -> View:
+    """Say that what protects an account was changed: fresh codes are shown once, else the account's page comes."""
     change = SessionChange(result.session, result.account.id, x.known_device(result.account))
     if result.codes:
         extra = {"codes": result.codes, "next_url": PROFILE}
@@ -137,7 +138,7 @@ def _remove_page(provider: SecondFactorProvider) -> Handler:
 
 def _remove(provider: SecondFactorProvider) -> Handler:
     async def remove(x: Exchange) -> View:
-        return _changed(x, await x.edge.app.enrolment.remove(provider, x.visitor, await x.demand_fresh()))
+        return changed(x, await x.edge.app.enrolment.remove(provider, x.visitor, await x.demand_fresh()))
 
     return remove
 
@@ -157,6 +158,6 @@ def _renew_page(provider: SecondFactorProvider) -> Handler:
 
 def _renew(provider: SecondFactorProvider) -> Handler:
     async def renew(x: Exchange) -> View:
-        return _changed(x, await x.edge.app.enrolment.renew_codes(provider, x.visitor, await x.demand_fresh()))
+        return changed(x, await x.edge.app.enrolment.renew_codes(provider, x.visitor, await x.demand_fresh()))
 
     return renew

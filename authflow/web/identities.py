@@ -11,8 +11,9 @@ from authflow.messages import sentence
 from authflow.provider import Ask, Provider, Redirect
 from authflow.results import Changed, NotProved, StepOwed
 from authflow.web.exchange import Exchange
+from authflow.web.factors import changed
 from authflow.web.routes import Assurance, Handler, Route
-from authflow.web.views import Form, Meaning, SessionChange, View
+from authflow.web.views import Form, Meaning, View
 
 PROFILE = "/user/view/self"
 
@@ -55,7 +56,7 @@ async def _judged(x: Exchange, provider: FederatedProvider, *, by_get: bool) -> 
         by_get=by_get,
     )
     if isinstance(result, Changed):
-        return _changed(x, result)
+        return changed(x, result)
     return _refused(x, result)
 
 
@@ -112,11 +113,6 @@ def _unlink_page(provider: FederatedProvider) -> Handler:
 
 def _unlink(provider: FederatedProvider) -> Handler:
     async def unlink(x: Exchange) -> View:
-        return _changed(x, await x.edge.app.identities.unlink(provider, x.visitor, await x.demand_fresh()))
+        return changed(x, await x.edge.app.identities.unlink(provider, x.visitor, await x.demand_fresh()))
 
     return unlink
-
-
-def _changed(x: Exchange, result: Changed) -> View:
-    change = SessionChange(result.session, result.account.id, x.known_device(result.account))
-    return View(Meaning.DONE, next_path=PROFILE, session=change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -86,6 +87,25 @@ async def test_evidence_that_has_logged_somebody_in_connects_nothing(site, linke
 
     assert (await come(mallory, path=LINK, nonce="")).status == 412
     assert await site.kit.records("identity") == []
+
+
+@pytest.mark.parametrize("path", [LOGIN, LINK])
+async def test_evidence_stays_used_for_a_day_however_old_the_page_was(site, linked, path):
+    account = await site.account()
+    if path == LOGIN:
+        await linked(site, account)
+    p = site.person()
+    page = await p.get(LOGIN)
+    site.clock.pass_by(timedelta(hours=23))
+    if path == LINK:
+        p = await site.logged_in()
+        page = await p.get(LINK)
+
+    assert (await tell(p, page, nonce="")).location == PROFILE
+
+    marks = await site.kit.records("spent")
+    (mark,) = [mark for mark in marks if mark.key.name.startswith("elsewhere.")]
+    assert mark.expires_at == site.clock() + timedelta(days=1)
 
 
 async def test_evidence_that_has_made_an_account_makes_no_other(open_site):

@@ -19,7 +19,7 @@ async def test_who_is_logged_in_connects_an_identity_and_logs_in_with_it(site):
 
     page = await come(p, path=LINK, shown_as="ada@there.test")
 
-    assert page.location == PROFILE
+    assert (page.location, page.cost) == (PROFILE, 4)
     assert "ada@there.test" in (await p.get(PROFILE)).text
     assert (await come(site.person())).location == PROFILE
     assert (await site.kit.account_now(account)).epoch == account.epoch + 1
@@ -152,7 +152,7 @@ async def test_a_disconnected_identity_logs_nobody_in(site, linked):
 
     page = await p.send((await p.get(REMOVE)).form("remove"))
 
-    assert page.location == PROFILE
+    assert (page.location, page.cost) == (PROFILE, 3)
     assert (await come(site.person())).status == 200
     keys = (identity_key(ISSUER, "ada-there"), credential_key(account.id, "elsewhere"))
     assert await site.kit.memory.get(keys) == {}
