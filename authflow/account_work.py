@@ -11,12 +11,12 @@ from authflow import audit, tickets
 from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, ContractViolation, IllegalTransition, NotFound
 from authflow.fields import Field, FieldError
-from authflow.flow import Flow, FlowState, StepCompleted, advance
+from authflow.flow import Flow, FlowState, StepCompleted
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Factor, Plain, Proof, to_instant
-from authflow.policy import CONSENT, TICKET, remaining_steps
+from authflow.policy import CONSENT, TICKET
 from authflow.powers import SetsPassword
 from authflow.provider import PrimaryProvider, Rejected, Submission
 from authflow.records import account_key, credential_key
@@ -160,8 +160,8 @@ class AccountWork:
         Raises:
             IllegalTransition: The proof is not of this flow, subject or step.
         """
-        verdict = remaining_steps(flow.kind, (*flow.proofs, proof), self.engine.registry.rules, None)
-        return advance(flow, StepCompleted(proof, account.epoch, verdict))
+        verdict = self.engine.user.remaining_steps(flow.kind, (*flow.proofs, proof), None)
+        return self.engine.user.advance(flow, StepCompleted(proof, account.epoch, verdict))
 
     def demand_completed(self, flow: Flow) -> None:
         """Refuse to go on while a step is owed.

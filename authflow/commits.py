@@ -21,7 +21,6 @@ from authflow.flow import (
     SentAway,
     StepKind,
     SubmissionRejected,
-    advance,
 )
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event
@@ -101,7 +100,7 @@ def rejected_later(
             (), NotProved(flow, provider, _form(engine, flow, provider, account), outcome.reason, outcome.charge)
         )
     now = engine.services.clock()
-    moved = advance(flow, SubmissionRejected(provider.name, outcome.reason))
+    moved = engine.user.advance(flow, SubmissionRejected(provider.name, outcome.reason))
     buckets = loaded.buckets if outcome.charge is Charge.ACCOUNT else ()
     writes: list[Write] = [bucket.failed(now) for bucket in buckets]
     writes += _credential_writes(engine, provider, loaded, outcome.credential)
@@ -230,9 +229,10 @@ def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
     return Plan((parts.session_with(engine, loaded, flow),), result)
 
 
-def sent_away(flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
+def sent_away(engine: Engine, flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
     """Return the flow as it waits for the person to come back, with the provider's notes."""
-    return advance(advance(flow, NotesTaken(provider.name, outcome.scratch)), SentAway(provider.name))
+    noted = engine.user.advance(flow, NotesTaken(provider.name, outcome.scratch))
+    return engine.user.advance(noted, SentAway(provider.name))
 
 
 def cancelled(engine: Engine, loaded: Loaded) -> Plan:
@@ -240,7 +240,9 @@ def cancelled(engine: Engine, loaded: Loaded) -> Plan:
     session, record = loaded.session, loaded.session_record
     if session is None or record is None:
         raise FlowInvalid("no session")
-    flows = [advance(flow, FlowCancelled()) for flow in map(engine.vault.flow, session.flows) if flow.is_open]
+    flows = [
+        engine.user.advance(flow, FlowCancelled()) for flow in map(engine.vault.flow, session.flows) if flow.is_open
+    ]
     now = engine.services.clock()
     events = tuple(audit.event("flow_cancelled", now, account_id=flow.subject, flow_id=flow.id) for flow in flows)
     write: Write
@@ -302,7 +304,7 @@ def _asking(
     if not isinstance(ask, Ask):
         return flow, ask, ()
     if ask.scratch:
-        flow = advance(flow, NotesTaken(provider.name, ask.scratch))
+        flow = engine.user.advance(flow, NotesTaken(provider.name, ask.scratch))
     # The code is the same as long as the step is: opening the form again must not fill a mailbox.
     message = None if provider.name in flow.messaged else parts.delivery_write(engine, flow, provider, ask)
     if message is None:

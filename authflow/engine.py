@@ -12,12 +12,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from authflow import audit, commits
+from authflow import audit, commits, gates
 from authflow.changes import MAX_TRIES, back_off
 from authflow.commits import Plan
 from authflow.context import Context, SlotHashing
 from authflow.errors import (
-    FlowInvalid,
     StoreConflict,
     StoreUnavailable,
 )
@@ -29,7 +28,6 @@ from authflow.flow import (
 from authflow.hashing_pool import Slot
 from authflow.loading import Loader
 from authflow.model import Account
-from authflow.policy import remaining_steps
 from authflow.provider import (
     Ask,
     PrimaryProvider,
@@ -95,7 +93,7 @@ class Engine:
         return start(
             flow_id=commits.new_id(),
             kind=kind,
-            verdict=remaining_steps(kind, (), self.registry.rules, None),
+            verdict=self.user.remaining_steps(kind, (), None),
             created_at=now,
             deadline_at=now + timedelta(hours=24),
             return_to=return_to,
@@ -203,10 +201,7 @@ class Engine:
         if not reference:
             return self.start()
         flow = self.sealer.open(reference, visitor.browser_id)
-        if flow.fingerprint != self.registry.fingerprint:
-            raise FlowInvalid("the flow was started under another definition")
-        if not flow.is_open or self.services.clock() >= flow.deadline_at:
-            raise FlowInvalid("the flow is over")
+        gates.demand_travelling(flow, now=self.services.clock(), fingerprint=self.registry.fingerprint)
         return flow
 
     async def commit(self, plan: Plan) -> None:

@@ -25,10 +25,9 @@ from authflow.errors import (
     NotFound,
 )
 from authflow.factor_plans import Confirmation
-from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, advance, start
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, start
 from authflow.loading import Loaded
 from authflow.model import to_instant
-from authflow.policy import remaining_steps
 from authflow.powers import Enrols, IssuesCodes
 from authflow.provider import Ask, Enrolled, Provider, Rejected, SecondFactorProvider, Submission
 from authflow.provider import Enrolment as Outcome
@@ -93,9 +92,9 @@ class Enrolment(EnrolmentAccess):
             if provider.name in account.factors:
                 raise AlreadyEnrolled()
             if flow.state is FlowState.CHOOSING:
-                flow = advance(flow, ProviderChosen(provider.name))
+                flow = self._engine.user.advance(flow, ProviderChosen(provider.name))
             ask = factor.begin_enrolment(self._engine.context(flow, provider, account=account))
-            noted = advance(flow, NotesTaken(provider.name, ask.scratch))
+            noted = self._engine.user.advance(flow, NotesTaken(provider.name, ask.scratch))
             return factor_plans.asked(self._engine, noted, provider, loaded, ask)
 
         return await carry_out(self._engine, prepare)
@@ -134,7 +133,7 @@ class Enrolment(EnrolmentAccess):
                 case Rejected() as outcome:
                     return factor_plans.rejected(self._engine, flow, provider, loaded, outcome, visitor)
                 case Ask() as ask:
-                    noted = advance(flow, NotesTaken(provider.name, ask.scratch))
+                    noted = self._engine.user.advance(flow, NotesTaken(provider.name, ask.scratch))
                     return factor_plans.asked_on(self._engine, noted, provider, loaded, ask)
 
         result = await carry_out(self._engine, prepare)
@@ -222,7 +221,7 @@ class Enrolment(EnrolmentAccess):
         return start(
             flow_id=new_id(),
             kind=FlowKind.ENROL,
-            verdict=remaining_steps(FlowKind.ENROL, (), engine.registry.rules, standing),
+            verdict=engine.user.remaining_steps(FlowKind.ENROL, (), standing),
             created_at=now,
             deadline_at=now + engine.user.second_factor_time_window,
             fingerprint=engine.registry.fingerprint,

@@ -14,7 +14,7 @@ from authflow import audit, commits, parts
 from authflow.changes import Change
 from authflow.engine import Engine
 from authflow.errors import ContractViolation, FlowInvalid, IllegalTransition
-from authflow.flow import Flow, FlowState, SubmissionRejected, advance
+from authflow.flow import Flow, FlowState, SubmissionRejected
 from authflow.loading import Loaded
 from authflow.model import Account, Credential, Event, Session
 from authflow.powers import Enrols, IssuedCodes, IssuesCodes, ShowsEnrolment
@@ -50,7 +50,7 @@ def rejected(
     if outcome.charge is Charge.NOTHING:
         ask = _shown_again(engine, flow, provider, loaded)
         return Change((), NotProved(flow, provider, ask, outcome.reason, Charge.NOTHING))
-    moved = advance(flow, SubmissionRejected(provider.name, outcome.reason))
+    moved = engine.user.advance(flow, SubmissionRejected(provider.name, outcome.reason))
     happened = _event(engine, "enrolment_refused", flow.subject, provider, visitor, flow.id, outcome.reason)
     writes = (parts.session_with(engine, loaded, moved),)
     if not moved.is_open:

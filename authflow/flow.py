@@ -283,7 +283,10 @@ _ENDINGS: dict[type[FlowEvent], frozenset[FlowState]] = {
 }
 _AFTER_STEP = frozenset({_S.ASKING, _S.CHOOSING, _S.COMPLETED, _S.REFUSED})
 
-TRANSITIONS: Mapping[FlowState, Mapping[type[FlowEvent], frozenset[FlowState]]] = {
+Transitions: TypeAlias = Mapping[FlowState, Mapping[type[FlowEvent], frozenset[FlowState]]]
+"""A table: the states that an event may lead to, by the state it finds."""
+
+TRANSITIONS: Transitions = {
     _S.ASKING: {
         StepCompleted: _AFTER_STEP,
         ProviderChosen: frozenset({_S.ASKING}),
@@ -353,12 +356,13 @@ def start(
     raise IllegalTransition("a flow starts with at least one owed step")
 
 
-def advance(flow: Flow, event: FlowEvent) -> Flow:
+def advance(flow: Flow, event: FlowEvent, transitions: Transitions | None = None) -> Flow:
     """Move a flow along one edge of the transition table.
 
     Args:
         flow: The flow as it was last stored. It is not modified.
         event: What has just happened to it.
+        transitions: Instead of `TRANSITIONS`.
 
     Returns:
         A copy of the flow in its new state.
@@ -367,7 +371,7 @@ def advance(flow: Flow, event: FlowEvent) -> Flow:
         IllegalTransition: The flow's state has no edge for this event, or its proof is of another flow, subject or
             step, or its provider is not one of the open step's.
     """
-    allowed = TRANSITIONS[flow.state].get(type(event))
+    allowed = (TRANSITIONS if transitions is None else transitions)[flow.state].get(type(event))
     if allowed is None:
         raise IllegalTransition(f"{flow.kind}/{flow.state}: no edge for {type(event).__name__}")
     moved = _apply(flow, event)

@@ -16,10 +16,9 @@ from authflow.enrolment_access import EnrolmentAccess
 from authflow.errors import AlreadyEnrolled, ContractViolation, FlowInvalid, LastMethod, NotAuthenticated, NotFound
 from authflow.federated import Assertion, FederatedProvider
 from authflow.federation import linking
-from authflow.flow import Flow, FlowKind, FlowState, StepCompleted, advance
+from authflow.flow import Flow, FlowKind, FlowState, StepCompleted
 from authflow.loading import Loaded
 from authflow.model import Account, Event, to_instant
-from authflow.policy import remaining_steps
 from authflow.provider import Ask, Charge, PrimaryProvider, Redirect, Rejected, Subject
 from authflow.records import credential_key, identity_key, lookup_keys, spent_keys
 from authflow.results import Changed, NotProved, StepOwed
@@ -124,8 +123,8 @@ class Identities(EnrolmentAccess):
             if identity_key(found.issuer, found.subject) in records:
                 return self._refused(flow, provider, acting, visitor, "identity_taken", bucket)
             proof = context.prove(provider)
-            verdict = remaining_steps(flow.kind, (*flow.proofs, proof), engine.registry.rules, None)
-            moved = advance(flow, StepCompleted(proof, acting.epoch, verdict))
+            verdict = engine.user.remaining_steps(flow.kind, (*flow.proofs, proof), None)
+            moved = engine.user.advance(flow, StepCompleted(proof, acting.epoch, verdict))
             if moved.state is not FlowState.COMPLETED or moved.owed:
                 raise FlowInvalid(f"after the proof the flow is {moved.state}")
             now = engine.services.clock()

@@ -25,7 +25,7 @@ from authflow.errors import (
     StoreUnavailable,
 )
 from authflow.federated import FederatedProvider
-from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind, advance
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
@@ -143,7 +143,7 @@ class Submissions:
                 demand_return(flow, provider, by_get=by_get)
                 if flow.provider != provider.name:
                     # Answering is choosing: programs and people with two tabs need not say it first.
-                    flow = advance(flow, ProviderChosen(provider.name))
+                    flow = self._engine.user.advance(flow, ProviderChosen(provider.name))
                 submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
                 with self._engine.admission.enter(*loaded.buckets, now=now):
                     if outcome is None or judged is None or _is_elsewhere(flow, judged[0], provider) or self._has_moved(
@@ -192,10 +192,10 @@ class Submissions:
                     return commits.rejected_first(self._engine, flow, provider, loaded, "invalid_credentials", visitor)
                 return commits.verified(self._engine, flow, provider, loaded, outcome, visitor, with_static_key)
             case Redirect(url):
-                moved = commits.sent_away(flow, provider, outcome)
+                moved = commits.sent_away(self._engine, flow, provider, outcome)
                 return Plan((), Away(moved, provider, self._engine.sealer.with_state(url, moved, visitor.browser_id)))
             case Ask():
-                moved = advance(flow, NotesTaken(provider.name, outcome.scratch))
+                moved = self._engine.user.advance(flow, NotesTaken(provider.name, outcome.scratch))
                 return commits.asked_on(self._engine, moved, provider, loaded, outcome, visitor)
             case _:
                 return commits.rejected_first(self._engine, flow, provider, loaded, outcome.reason, visitor, outcome)
@@ -207,11 +207,11 @@ class Submissions:
             case Verified():
                 return commits.verified(self._engine, flow, provider, loaded, outcome, visitor, with_static_key)
             case Redirect(url):
-                moved = commits.sent_away(flow, provider, outcome)
+                moved = commits.sent_away(self._engine, flow, provider, outcome)
                 away = Away(moved, provider, self._engine.sealer.with_state(url, moved, visitor.browser_id))
                 return commits.stored(self._engine, moved, loaded, away)
             case Ask():
-                moved = advance(flow, NotesTaken(provider.name, outcome.scratch))
+                moved = self._engine.user.advance(flow, NotesTaken(provider.name, outcome.scratch))
                 return commits.asked_on(self._engine, moved, provider, loaded, outcome, visitor)
             case _:
                 return commits.rejected_later(self._engine, flow, provider, loaded, outcome, visitor)

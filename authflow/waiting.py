@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from authflow import commits
+from authflow import commits, gates
 from authflow.changes import MAX_TRIES, back_off
-from authflow.errors import FlowInvalid, StoreConflict, StoreUnavailable, TooLate
-from authflow.flow import SESSION_KINDS, Flow, ProviderChosen, StepKind, advance
+from authflow.errors import FlowInvalid, StoreConflict, StoreUnavailable
+from authflow.flow import SESSION_KINDS, Flow, ProviderChosen, StepKind
 from authflow.loading import Loaded
 from authflow.model import Account
 from authflow.provider import Provider
@@ -40,7 +40,7 @@ class WaitingFlows:
                 raise FlowInvalid("this factor is not asked for")
             if flow.provider == provider.name:
                 return StepOwed(flow, provider, self._engine.ask(flow, provider, loaded.account))
-            chosen = advance(flow, ProviderChosen(provider.name))
+            chosen = self._engine.user.advance(flow, ProviderChosen(provider.name))
             plan = commits.opened(self._engine, chosen, provider, loaded)
             try:
                 await self._engine.commit(plan)
@@ -110,12 +110,12 @@ class WaitingFlows:
         return loaded, flow
 
     def demand_open(self, flow: Flow, loaded: Loaded, now: datetime) -> None:
-        if not flow.is_open:
-            raise FlowInvalid("the flow has ended")
-        if now >= flow.deadline_at:
-            raise TooLate()
         account = loaded.account
-        if account is None or account.epoch != flow.epoch or not self._engine.user.is_active(account):
-            raise FlowInvalid("the account has changed since the flow began")
-        if flow.fingerprint != self._engine.registry.fingerprint:
-            raise FlowInvalid("the flow was started under another definition")
+        is_active = account is not None and self._engine.user.is_active(account)
+        gates.demand_stored(
+            flow,
+            now=now,
+            epoch=account.epoch if account else None,
+            is_active=is_active,
+            fingerprint=self._engine.registry.fingerprint,
+        )

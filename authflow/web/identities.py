@@ -63,7 +63,7 @@ async def _judged(x: Exchange, provider: FederatedProvider, *, by_get: bool) -> 
 def _asking(x: Exchange, owed: StepOwed) -> View:
     engine, provider, ask = x.edge.app.engine, owed.provider, owed.ask
     if isinstance(ask, Redirect):
-        moved = sent_away(owed.flow, provider, ask)
+        moved = sent_away(engine, owed.flow, provider, ask)
         return View(Meaning.GO, next_path=engine.sealer.with_state(ask.url, moved, x.visitor.browser_id))
     return View(
         Meaning.FORM,

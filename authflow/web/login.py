@@ -107,7 +107,7 @@ def _page_of(provider: Provider) -> Handler:
         flow, name = await _new_flow(x)
         ask = engine.ask(flow, provider)
         if isinstance(ask, Redirect):
-            moved = sent_away(flow, provider, ask)
+            moved = sent_away(engine, flow, provider, ask)
             return View(Meaning.GO, next_path=engine.sealer.with_state(ask.url, moved, x.visitor.browser_id))
         return step_view(x, flow, provider, ask, values={"name": name} if name else {})
 

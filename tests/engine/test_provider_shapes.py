@@ -179,7 +179,7 @@ async def away(kit):
 
     flow, provider = kit.engine.start(return_to="/there"), kit.provider("remote_party")
     redirect = kit.engine.ask(flow, provider)
-    address = kit.engine.sealer.with_state(redirect.url, sent_away(flow, provider, redirect), "browser-1")
+    address = kit.engine.sealer.with_state(redirect.url, sent_away(kit.engine, flow, provider, redirect), "browser-1")
     query = parse_qs(urlsplit(address).query)
     return query["state"][0], query["nonce"][0]
 
