@@ -79,6 +79,10 @@ class NotFound(RequestError):
     sentence = "There is nothing at this address."
 
 
+class Withheld(NotFound):
+    """There is something, and the caller has not the right to know of it: told as if there were nothing."""
+
+
 class MethodNotAllowed(RequestError):
     """The path exists, for another HTTP method."""
 

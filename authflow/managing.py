@@ -14,7 +14,7 @@ from authflow import audit
 from authflow.account_work import Invalid, Records, account_in, account_write, field_error, refused
 from authflow.accounts import Accounts
 from authflow.changes import Change, carry_out
-from authflow.errors import Forbidden, NameTaken, NotFound, VersionConflict
+from authflow.errors import Forbidden, NameTaken, NotFound, VersionConflict, Withheld
 from authflow.fields import Field, FieldType, read
 from authflow.identifiers import is_mail_address
 from authflow.listing import Listing, list_accounts
@@ -129,7 +129,7 @@ class Managing(ManagingRules):
         """
         user = self.engine.user
         if editor.id == account.id or not user.can_edit(editor, account):
-            raise NotFound("may not edit this entry")
+            raise Withheld("may not edit this entry")
         fields = user.edit_skel(editor, account)
         if not (user.is_admin(editor) and user.is_over(editor, account)):
             return fields
@@ -192,7 +192,7 @@ class Managing(ManagingRules):
 
             async def judge(records: Records, editor: Account, account: Account) -> Change[Account | Invalid]:
                 if {f.name for f in fields} - {f.name for f in self.edit_fields(editor, account) if not f.is_readonly}:
-                    raise NotFound("may not edit this any more")
+                    raise Withheld("may not edit this any more")
                 if expected_version is not None and expected_version != account.version:
                     raise VersionConflict(f"expected {expected_version}, found {account.version}")
                 before, drafted = self.engine.user.access_of(account), self.draft(account, revision)
@@ -229,13 +229,13 @@ class Managing(ManagingRules):
         user = self.engine.user
 
         if not user.can_delete(current.account, current.account):
-            raise NotFound("may delete no entries")
+            raise Withheld("may delete no entries")
 
         async def allow(account: Account) -> list[Write]:
             records = await self.read(current)
             editor = self.acting(records, current)
             if not user.can_delete(editor, account):
-                raise NotFound("may not delete this entry")
+                raise Withheld("may not delete this entry")
             self.demand_over(editor, account)
             return [self.still(records, editor)]
 
@@ -254,7 +254,7 @@ class Managing(ManagingRules):
 
         async def judge(records: Records, editor: Account, account: Account) -> Change[Account]:
             if not self.engine.user.can_kick(editor, account):
-                raise NotFound("may not kick this one")
+                raise Withheld("may not kick this one")
             if editor.id != account.id:
                 self.demand_over(editor, account)
             changed = replace(account, epoch=account.epoch + 1, changed_at=self.now)

@@ -21,6 +21,7 @@ from authflow.errors import (
     NotAuthenticated,
     NotFound,
     TooLate,
+    Withheld,
 )
 from authflow.fields import Field, FieldType
 from authflow.flow import SESSION_KINDS, Flow, FlowEvent, FlowKind, FlowState, StepCompleted, Transitions, Verdict
@@ -320,8 +321,10 @@ class User(Skeletons):
         if key in ("self", viewer.id):
             return viewer
         account = await self.engine.account_by_id(key)
-        if account is None or not self.can_view(viewer, account):
+        if account is None:
             raise NotFound()
+        if not self.can_view(viewer, account):
+            raise Withheld()
         return account
 
 

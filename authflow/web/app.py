@@ -29,6 +29,7 @@ from authflow.web import (
     identities,
     login,
     recovery,
+    refusals,
     registration,
     service,
     vi,
@@ -194,7 +195,9 @@ class Edge:
             try:
                 await x.demand_skey()
             except SkeyInvalid as error:
-                return await self._again(x, route, error)
+                view = await self._again(x, route, error)
+                refusals.note(x, error)
+                return view
         return await handler(x)
 
     async def _ask(self, x: Exchange, show: Handler) -> View:
@@ -223,6 +226,7 @@ class Edge:
         return replace(view, status=error.status, form=form, errors=(error.sentence,))
 
     def _refused(self, x: Exchange, error: AuthflowError, render: ErrorRenderer) -> Answer:
+        refusals.note(x, error)
         if error.status >= 500:
             log.error("%s: %s", error.code, error.detail, exc_info=error.status == 500)
         if error.status == 500:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from authflow.accounts import Invalid
-from authflow.errors import BadInput, Forbidden, MethodNotAllowed, NotFound
+from authflow.errors import BadInput, Forbidden, MethodNotAllowed, NotFound, Withheld
 from authflow.fields import Field, FieldType, plain
 from authflow.model import Account, Status
 from authflow.sessions import Current
@@ -182,8 +182,10 @@ async def delete_page(x: Exchange) -> View:
     """Ask whether to delete an entry."""
     current = await x.demand_current()
     account = await x.edge.app.engine.account_by_id(_key(x))
-    if account is None or not x.edge.user.can_delete(current.account, account):
-        raise NotFound("may not delete this entry")
+    if account is None:
+        raise NotFound("no such entry")
+    if not x.edge.user.can_delete(current.account, account):
+        raise Withheld("may not delete this entry")
     if x.by_program:
         raise MethodNotAllowed(("POST",))
     managing(x).demand_over(current.account, account)
