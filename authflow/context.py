@@ -99,14 +99,15 @@ class Context:
         return secrets.token_bytes(count)
 
     async def id_token(
-        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str, algorithm: str = "RS256"
     ) -> Mapping[str, Plain]:
         # Here, since only some providers read tokens.
         from authflow.id_tokens import read_client_token
 
         return await read_client_token(
-            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now
-        )
+            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now,
+            algorithm=algorithm,
+        )  # fmt: skip
 
     def callback_url(self) -> str:
         # Whoever links an identity comes back to the page that links, not to the login.

@@ -1,6 +1,8 @@
 """Reading ID tokens: signed statements of an issuer about who somebody is (OpenID Connect Core 1.0, RFC 7519).
 
-The only door to google-auth's code for JSON Web Tokens, of which the verification of the signature is used, imported at
+An issuer publishes its keys as a JSON Web Key Set, or, as Google does too, as certificates by key id.
+
+The only door to google-auth's code for JSON Web Tokens, of which the verification by a certificate is used, imported at
 the first token. Its reading of the claims is not: it goes by its own clock, takes the last of two equal names, drops
 characters that do not belong in base64, and quotes the token in its errors.
 
@@ -15,9 +17,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 
-from authflow.errors import FetchFailed
+from authflow.errors import ContractViolation, FetchFailed
+from authflow.json_web_keys import KEY_TYPES, Verifier, find_key, is_key_set, read_key
 from authflow.model import Plain
 from authflow.provider import Fetching
 from authflow.provider import IdTokenRefused as IdTokenRefused
@@ -34,21 +37,19 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", r
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
-class _Verifier(Protocol):
-    def verify(self, message: bytes, signature: bytes) -> bool: ...
-
-
 async def read_id_token(
-    token: str, *, fetching: Fetching, certs_url: str, issuers: frozenset[str], audience: str, now: datetime
-) -> Mapping[str, Plain]:
+    token: str, *, fetching: Fetching, certs_url: str, issuers: frozenset[str], audience: str, now: datetime,
+    algorithm: str = "RS256",
+) -> Mapping[str, Plain]:  # fmt: skip
     """Return the claims of an ID token once everything about it is as it must be.
 
     Args:
-        fetching: Gets the issuer's certificates; keeps them.
-        certs_url: Where they are, a JSON object of key id to X.509 certificate in PEM.
+        fetching: Gets the issuer's keys; keeps them.
+        certs_url: Where they are: a JSON Web Key Set, or a JSON object of key id to X.509 certificate in PEM.
         issuers: The accepted values of `iss`.
         audience: Whom the token must be made for, and nobody besides.
         now: The engine's time.
+        algorithm: The one that the issuer signs with: RS256, or ES256 with a key set.
 
     Returns:
         All claims. `nonce`, `hd` and `email_verified` are not judged here. Where there is an `azp`, it is the audience,
@@ -56,8 +57,11 @@ async def read_id_token(
 
     Raises:
         IdTokenRefused: The token is not as it must be; `code` says in what.
-        FetchFailed: The certificates cannot be had, or are none.
+        FetchFailed: The keys cannot be had, or are none.
+        ContractViolation: No such algorithm is known.
     """
+    if algorithm not in KEY_TYPES:
+        raise ContractViolation(f"ID tokens are signed with one of {', '.join(KEY_TYPES)}")
     # 1. Size, before anything is taken apart.
     if len(token) > MAX_LENGTH:
         raise IdTokenRefused("too long", code="id_token_malformed")
@@ -71,10 +75,10 @@ async def read_id_token(
     if "crit" in header:
         raise IdTokenRefused("a critical extension", code="id_token_malformed")
     # 3. Algorithm: the one, never what the token wishes (RFC 8725, section 3.1).
-    if header.get("alg") != "RS256":
-        raise IdTokenRefused("not RS256", code="id_token_algorithm")
+    if header.get("alg") != algorithm:
+        raise IdTokenRefused(f"not {algorithm}", code="id_token_algorithm")
     # 4. Key: one that the issuer publishes.
-    verifier = await _verifier(header.get("kid"), fetching, certs_url)
+    verifier = await _verifier(header.get("kid"), algorithm, fetching, certs_url)
     # 5. Signature, over the very characters that were taken apart.
     if not _is_signed(verifier, f"{found[1]}.{found[2]}".encode(), signature):
         raise IdTokenRefused("signature", code="id_token_signature")
@@ -86,17 +90,18 @@ async def read_id_token(
 
 
 async def read_client_token(
-    token: str, *, fetching: Fetching, certs_url: str, issuers: frozenset[str], audience: str, now: datetime
-) -> Mapping[str, Plain]:
+    token: str, *, fetching: Fetching, certs_url: str, issuers: frozenset[str], audience: str, now: datetime,
+    algorithm: str = "RS256",
+) -> Mapping[str, Plain]:  # fmt: skip
     """Do what `read_id_token` does for a token that a person's client asked for: only that client may be its `azp`.
 
     Any service account can have Google sign a token for any audience; such a one is no login.
 
     Raises:
-        IdTokenRefused, FetchFailed: See `read_id_token`.
+        IdTokenRefused, FetchFailed, ContractViolation: See `read_id_token`.
     """
     claims = await read_id_token(
-        token, fetching=fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=now
+        token, fetching=fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=now, algorithm=algorithm
     )
     if claims.get("azp", audience) != audience:
         raise IdTokenRefused("made for another client", code="id_token_authorized_party")
@@ -127,22 +132,36 @@ def _decoded(part: str) -> bytes:
 # --- Key and signature ------------------------------------------------------------------------------------------------
 
 
-async def _verifier(kid: Plain, fetching: Fetching, certs_url: str) -> _Verifier:
+async def _verifier(kid: Plain, algorithm: str, fetching: Fetching, certs_url: str) -> Verifier:
     if not isinstance(kid, str) or not kid:
         raise IdTokenRefused("no key id", code="id_token_unknown_key")
-    certificates = await fetching.get_json(certs_url)
-    if kid not in certificates or not _are_certificates(certificates):
+    published = await fetching.get_json(certs_url)
+    key = _published(published, kid, algorithm)
+    if key is None:
         # A new key, perhaps; or something else was answered at the address, and kept.
-        certificates = await fetching.get_json(certs_url, fresh=True)
-    if not _are_certificates(certificates):
-        raise FetchFailed("what the issuer publishes are no certificates")
-    certificate = certificates.get(kid)
-    if not isinstance(certificate, str):
+        published = await fetching.get_json(certs_url, fresh=True)
+        key = _published(published, kid, algorithm)
+    if key is None:
+        if not is_key_set(published) and not _are_certificates(published):
+            raise FetchFailed("what the issuer publishes are no keys")
         raise IdTokenRefused("unknown key", code="id_token_unknown_key")
     try:
-        return await asyncio.to_thread(_read_certificate, certificate)
+        if isinstance(key, str):
+            return await asyncio.to_thread(_read_certificate, key)
+        return await asyncio.to_thread(read_key, key, algorithm)
     except ValueError:
-        raise FetchFailed("a certificate that the issuer publishes cannot be read") from None
+        raise FetchFailed("a key that the issuer publishes cannot be read") from None
+
+
+def _published(published: Mapping[str, Plain], kid: str, algorithm: str) -> str | Mapping[str, Plain] | None:
+    """Return the key of an id, as a certificate or as a JSON Web Key."""
+    if is_key_set(published):
+        return find_key(published, kid, algorithm)
+    # Certificates are read for RS256 alone.
+    if algorithm != "RS256" or not _are_certificates(published):
+        return None
+    certificate = published.get(kid)
+    return certificate if isinstance(certificate, str) else None
 
 
 def _are_certificates(found: Mapping[str, Plain]) -> bool:
@@ -150,7 +169,7 @@ def _are_certificates(found: Mapping[str, Plain]) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _read_certificate(pem: str) -> _Verifier:
+def _read_certificate(pem: str) -> Verifier:
     """Take a certificate apart, once. Called in a thread: the first call imports the library.
 
     Raises:
@@ -158,11 +177,11 @@ def _read_certificate(pem: str) -> _Verifier:
     """
     from google.auth.crypt import RSAVerifier
 
-    read: Callable[[str], _Verifier] = RSAVerifier.from_string
+    read: Callable[[str], Verifier] = RSAVerifier.from_string
     return read(pem)
 
 
-def _is_signed(verifier: _Verifier, text: bytes, signature: bytes) -> bool:
+def _is_signed(verifier: Verifier, text: bytes, signature: bytes) -> bool:
     try:
         return verifier.verify(text, signature)
     except TypeError:

@@ -143,7 +143,7 @@ class ProviderContext(Protocol):
         """Return bytes from the system's secure generator."""
 
     async def id_token(
-        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str, algorithm: str = "RS256"
     ) -> Mapping[str, Plain]:
         """Read an ID token that a remote party made for a client (OpenID Connect Core 1.0, section 3.1.3.7).
 
@@ -151,13 +151,15 @@ class ProviderContext(Protocol):
         `email_verified` are the provider's to judge.
 
         Args:
-            certs_url: Where the issuer publishes its certificates, a JSON object of key id to PEM.
+            certs_url: Where the issuer publishes its keys: a JSON Web Key Set (`jwks_uri`), or a JSON object of key id
+                to certificate in PEM.
             issuers: The accepted values of `iss`.
             audience: The client's id.
+            algorithm: What the issuer signs with: RS256, or ES256 with a key set. The token has no say in it.
 
         Raises:
             IdTokenRefused: It is not what it should be.
-            FetchFailed: The issuer's certificates cannot be had.
+            FetchFailed: The issuer's keys cannot be had.
         """
 
     def callback_url(self) -> str:

@@ -56,11 +56,12 @@ class Context:
         return secrets.token_bytes(count)
 
     async def id_token(
-        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str
+        self, token: str, *, certs_url: str, issuers: frozenset[str], audience: str, algorithm: str = "RS256"
     ) -> Mapping[str, Plain]:
         return await read_client_token(
-            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now
-        )
+            token, fetching=self.fetching, certs_url=certs_url, issuers=issuers, audience=audience, now=self.now,
+            algorithm=algorithm,
+        )  # fmt: skip
 
     def callback_url(self) -> str:
         return "https://login.example.org/user/f2_timebasedotp/otp"
