@@ -73,6 +73,7 @@ class Settings:
     app_engine_service: str = ""
     datastore_emulator: str = ""
     tasks_emulator: str = ""
+    testing: bool = False
     provider_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -133,6 +134,7 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
         trusted_proxies=_whole(env, "TRUSTED_PROXIES", 0, 0, 16),
         admin=text("ADMIN", defaults.admin),
         workers=_whole(env, "WORKERS", 1, 1, 256),
+        testing=_whole(env, "TESTING", 0, 0, 1) == 1,
         on_app_engine=env.get("GAE_ENV", "") == "standard",
         on_cloud_run=bool(env.get("K_SERVICE", "").strip()),
         google_cloud_project=env.get("GOOGLE_CLOUD_PROJECT", "").strip(),
@@ -147,6 +149,24 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
     )
     _check(settings)
     return settings
+
+
+def testing_refusal(*, is_under_test: bool, environ: Mapping[str, str] | None = None) -> str:
+    """Say why the test kit (`authflow.testing`) has no business in this process, or return the empty text.
+
+    Args:
+        is_under_test: Whether a test runner is at work here; else `AUTHFLOW_TESTING=1` must say that this is a test.
+        environ: Instead of the process's own environment.
+    """
+    env = os.environ if environ is None else environ
+    for name in ("GAE_ENV", "K_SERVICE"):
+        if env.get(name, "").strip():
+            return f"{name} is set: this process is deployed"
+    if env.get(PREFIX + "BASE_URL", "").strip().lower().startswith("https:"):
+        return f"{PREFIX}BASE_URL is an https origin: this process serves people"
+    if not is_under_test and env.get(PREFIX + "TESTING", "").strip() != "1":
+        return f"neither pytest nor unittest runs here; set {PREFIX}TESTING=1 if this is a test all the same"
+    return ""
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -193,6 +213,8 @@ def _check(settings: Settings) -> None:
     for key in settings.secret_keys:
         if len(key) < 32 and not key.startswith("secretmanager:"):
             raise ConfigurationError(f"{PREFIX}SECRET_KEYS: each key must have at least 32 characters")
+    if settings.testing and (settings.is_hosted or settings.is_secure):
+        raise ConfigurationError(f"{PREFIX}TESTING must not be set where people are served")
     if settings.on_app_engine:
         for name, host in (
             ("DATASTORE_EMULATOR_HOST", settings.datastore_emulator),

@@ -87,7 +87,7 @@ async def test_the_flow_of_another_account_connects_nothing(site):
     p = await site.logged_in("eve@example.org")
     page = await p.get(LINK)
     await p.send((await p.get("/user/logout")).form("logout"))
-    page_of_ada = await p.follow(await p.log_in())
+    page_of_ada = await p.follow(await p.log_in(ADA))
     assert page_of_ada.status == 200
     form = page.form("auth_elsewhere")
     form.values["skey"] = await p.skey()

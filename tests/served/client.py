@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from authflow.seam import Bill
 from tests.parts.server import Server
-from tests.web_kit import Form, Page, Person, _Forms
+from tests.web_kit import Form, Page, Person
 
 _addresses = itertools.count(1)
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -74,20 +74,12 @@ class RemotePerson(Person):
 
     def filled(self, form: Form, **typed: str) -> bytes:
         """Return the request that sends a filled-in form."""
-        return self.encode("POST", form.action, body=urlencode({**form.values, **typed}).encode(), headers=_FORM)
+        return self.encode(
+            "POST", form.action, body=urlencode({**form.values, **typed}, doseq=True).encode(), headers=_FORM
+        )
 
     def posting(self, path: str, **values: str) -> bytes:
         return self.encode("POST", path, body=urlencode(values).encode(), headers=_FORM)
-
-    def keep(self, page: Page) -> None:
-        """Take the cookies of an answer."""
-        for text in page.set_cookies.values():
-            name, _, rest = text.partition("=")
-            value = rest.partition(";")[0]
-            if "Max-Age=0" in text or not value:
-                self.cookies.pop(name, None)
-            else:
-                self.cookies[name] = value
 
 
 @dataclass
@@ -120,10 +112,6 @@ class Connection:
             headers.append((name.lower(), value.strip()))
         page = Page(status, headers, b"", Bill())
         page.body = await self.reader.readexactly(int(page.header("content-length") or 0))
-        if "html" in page.header("content-type"):
-            parser = _Forms()
-            parser.feed(page.text)
-            page.forms = parser.found
         return page
 
 
