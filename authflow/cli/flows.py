@@ -1,0 +1,9 @@
+"""`authflow flows`: the flows in force, looked at from outside. Nothing here writes, sends or asks a store."""
+
+from __future__ import annotations
+
+from authflow.cli import flows_show
+from authflow.cli.common import groups
+
+app = groups("Prove, draw, explain and replay the flows of this configuration.")
+app.command("show", no_args_is_help=False)(flows_show.show)
