@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from authflow import audit, parts, sessions
-from authflow.errors import AuthflowError, ContractViolation, FlowInvalid, IllegalTransition, NoMethodLeft
+from authflow.errors import (
+    AuthflowError,
+    ContractViolation,
+    DefinitionChanged,
+    FlowInvalid,
+    IllegalTransition,
+    NoMethodLeft,
+)
 from authflow.federation import synced
 from authflow.flow import (
     Flow,
@@ -161,7 +168,9 @@ def verified(
         reason = moved.trace[-1].partition(":")[2]
         happened = _login_event(engine, "login_refused", moved, provider, visitor, reason=reason)
         result = NotProved(moved, provider, Ask(()), reason)
-        return Plan(tuple(writes), result, (happened,), NoMethodLeft(reason, code=reason))
+        is_elsewhere = reason == DefinitionChanged.code
+        refusal = DefinitionChanged(reason) if is_elsewhere else NoMethodLeft(reason, code=reason)
+        return Plan(tuple(writes), result, (happened,), refusal)
     return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
 
 

@@ -79,6 +79,13 @@ class Engine:
         user.engine = self
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Short name of the definition of flows in force. See `fingerprints.of`."""
+        from authflow.fingerprints import of
+
+        return of(self.user)
+
+    @cached_property
     def newcomers(self) -> Newcomers:
         """What judges strangers with an identity of elsewhere. Made when the first one comes."""
         from authflow.newcomers import Newcomers
@@ -97,7 +104,7 @@ class Engine:
             created_at=now,
             deadline_at=now + timedelta(hours=24),
             return_to=return_to,
-            fingerprint=self.registry.fingerprint,
+            fingerprint=self.fingerprint,
             subject=subject,
             epoch=epoch,
         )
@@ -192,17 +199,24 @@ class Engine:
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def travelling(self, reference: str, visitor: Visitor) -> Flow:
+    def travelling(self, reference: str, visitor: Visitor, provider: str = "") -> Flow:
         """Open the flow that a form carries; without a reference start a new login.
 
+        Args:
+            provider: Whom the form is sent to.
+
         Raises:
-            FlowInvalid: It is not of this browser, is over, or was started under another definition.
+            FlowInvalid: It is not of this browser, or is over. `DefinitionChanged`: the definition in force cannot go
+                on with it.
+            NoMethodLeft: The definition in force sees no way on.
         """
         if not reference:
             return self.start()
         flow = self.sealer.open(reference, visitor.browser_id)
-        gates.demand_travelling(flow, now=self.services.clock(), fingerprint=self.registry.fingerprint)
-        return flow
+        definition = None if flow.fingerprint == self.fingerprint else self.user.definition(flow)
+        return gates.demand_travelling(
+            flow, now=self.services.clock(), fingerprint=self.fingerprint, definition=definition, provider=provider
+        )
 
     async def commit(self, plan: Plan) -> None:
         """Carry out a plan's writes, log its events and dispatch its tasks; a plan without writes costs nothing.

@@ -224,7 +224,7 @@ class Enrolment(EnrolmentAccess):
             verdict=engine.user.remaining_steps(FlowKind.ENROL, (), standing),
             created_at=now,
             deadline_at=now + engine.user.second_factor_time_window,
-            fingerprint=engine.registry.fingerprint,
+            fingerprint=engine.fingerprint,
             subject=account.id,
             epoch=account.epoch,
         )

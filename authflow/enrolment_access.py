@@ -70,7 +70,7 @@ class EnrolmentAccess:
             flows = [flow for flow in flows if flow.subject == current.account.id]
         if not flows:
             return None
-        return await self._with_subject(flows[-1], loaded, visitor)
+        return await self._with_subject(provider, flows[-1], loaded, visitor)
 
     async def _open(self, provider: Provider, flow_id: str, subject: str, visitor: Visitor) -> tuple[Loaded, Flow]:
         """Find the flow whose secret is to be confirmed."""
@@ -87,15 +87,17 @@ class EnrolmentAccess:
         ]
         if not flows:
             raise FlowInvalid("no enrolment is open in this browser")
-        loaded, flow, account = await self._with_subject(flows[-1], loaded, visitor)
+        loaded, flow, account = await self._with_subject(provider, flows[-1], loaded, visitor)
         if flow.kind is FlowKind.ENROL and not belongs_to(session, account):
             raise FlowInvalid("the login that began this has ended")
         return loaded, flow
 
-    async def _with_subject(self, flow: Flow, loaded: Loaded, visitor: Visitor) -> tuple[Loaded, Flow, Account]:
+    async def _with_subject(
+        self, provider: Provider, flow: Flow, loaded: Loaded, visitor: Visitor
+    ) -> tuple[Loaded, Flow, Account]:
         if loaded.account is None or loaded.account.id != flow.subject:
             loaded = await self._engine.loader.later(flow.subject, visitor)
-        self._engine.waiting.demand_open(flow, loaded, self._engine.services.clock())
+        flow = self._engine.waiting.demand_open(flow, loaded, self._engine.services.clock(), provider.name)
         if loaded.account is None:
             raise FlowInvalid("the subject is gone")
         return loaded, flow, loaded.account

@@ -167,6 +167,21 @@ class FlowInvalid(RequestError):
     sentence = "This step is no longer open. Please start again."
 
 
+class DefinitionChanged(FlowInvalid):
+    """The flow was begun under another definition of flows, which this one cannot go on with (see `gates`).
+
+    Args:
+        return_to: Where the flow was to lead, for the one that is started in its place.
+    """
+
+    code = "definition_changed"
+    sentence = "This site was updated while you were logging in. Please start again."
+
+    def __init__(self, detail: str = "", *, return_to: str = "") -> None:
+        super().__init__(detail)
+        self.return_to = return_to
+
+
 class PayloadTooLarge(RequestError):
     """The body is larger than any form of ours."""
 

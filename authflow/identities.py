@@ -90,7 +90,7 @@ class Identities(EnrolmentAccess):
         engine = self._engine
         if current is None:
             raise NotAuthenticated()
-        account, flow = current.account, engine.travelling(flow_reference, visitor)
+        account, flow = current.account, engine.travelling(flow_reference, visitor, provider.name)
         if flow.kind is not FlowKind.SETTINGS or flow.subject != account.id or not flow.accepts(provider.name):
             raise FlowInvalid("not the flow of this account and provider")
         demand_return(flow, provider, by_get=by_get)
@@ -123,7 +123,7 @@ class Identities(EnrolmentAccess):
             if identity_key(found.issuer, found.subject) in records:
                 return self._refused(flow, provider, acting, visitor, "identity_taken", bucket)
             proof = context.prove(provider)
-            verdict = engine.user.remaining_steps(flow.kind, (*flow.proofs, proof), None)
+            verdict = engine.user.owed_after(flow, proof, None)
             moved = engine.user.advance(flow, StepCompleted(proof, acting.epoch, verdict))
             if moved.state is not FlowState.COMPLETED or moved.owed:
                 raise FlowInvalid(f"after the proof the flow is {moved.state}")

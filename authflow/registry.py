@@ -5,7 +5,6 @@ The engine never imports `providers`; the stock ones are named by strings like e
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,13 +94,6 @@ class Registry:
             # One: where several ways to log in are offered, what recovery makes must not be a matter of choice.
             passwords=(self.password_provider.name,) if self.password_provider else (),
         )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Short name of the definition: changes when pairs, providers or the form of stored flows do."""
-        rules = self.rules
-        text = repr((rules.pairs, rules.second_factors, sorted(rules.substitutes), sorted(rules.enrollable), 1))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property
     def password_provider(self) -> PrimaryProvider | None:

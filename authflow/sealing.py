@@ -16,6 +16,11 @@ _TRAVELS = "t."
 _HANDLE = re.compile(r"s\.([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{0,64})", re.ASCII)
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text looks like what our forms name a flow by. Says nothing of whether it is a good one."""
+    return text.startswith(_TRAVELS) or _HANDLE.fullmatch(text) is not None
+
+
 class FlowSealer:
     """Signs travelling flows together with the browser they belong to."""
 

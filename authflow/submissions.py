@@ -71,7 +71,7 @@ class Submissions:
         by_get: bool,
         with_static_key: bool,
     ) -> Result:
-        flow = self._engine.travelling(reference, visitor)
+        flow = self._engine.travelling(reference, visitor, provider.name)
         if flow.kind not in SESSION_KINDS or not flow.accepts(provider.name):
             raise FlowInvalid("the open step is not this provider's")
         demand_return(flow, provider, by_get=by_get)
@@ -134,7 +134,7 @@ class Submissions:
             loaded, flow = await self._engine.waiting.load(provider.name, flow_id, subject, visitor)
             for attempt in range(MAX_TRIES):
                 now = self._engine.services.clock()
-                self._engine.waiting.demand_open(flow, loaded, now)
+                flow = self._engine.waiting.demand_open(flow, loaded, now, provider.name)
                 for bucket in loaded.buckets:
                     bucket.demand(now)
                 step = flow.open_step

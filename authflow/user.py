@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from authflow import flow as flow_table
-from authflow import policy
+from authflow import gates, policy
 from authflow.access import CUSTOM, Module
 from authflow.errors import (
     FlowInvalid,
@@ -146,6 +146,24 @@ class User(Skeletons):
 
     # --- The flow -----------------------------------------------------------------------------------------------------
 
+    def standing(self, flow: Flow, loaded: Loaded) -> Standing | None:
+        """Return the facts that policy judges the subject of a flow by; None while nobody is known."""
+        account = loaded.account
+        if account is None:
+            return None
+        return loaded.standing(
+            self.registry.providers,
+            is_active=self.is_active(account),
+            demands_second_factor=self.demands_second_factor(account, flow),
+        )
+
+    def definition(self, flow: Flow, standing: Standing | None = None) -> gates.Definition:
+        """Say how the definition in force sees a flow that was begun under another one."""
+        rules = self.registry.rules
+        return gates.Definition(
+            self.remaining_steps(flow.kind, flow.proofs, standing), tuple(self.registry.providers), rules.enrollable
+        )
+
     def remaining_steps(self, kind: FlowKind, proofs: Sequence[Proof], standing: Standing | None) -> Verdict:
         """Say which steps a flow still owes: the one place where that is asked. Pure.
 
@@ -182,13 +200,12 @@ class User(Skeletons):
         account = loaded.account
         if account is None:
             raise IllegalTransition("a proof about nobody")
-        standing = loaded.standing(
-            self.registry.providers,
-            is_active=self.is_active(account),
-            demands_second_factor=self.demands_second_factor(account, flow),
-        )
-        verdict = self.remaining_steps(flow.kind, (*flow.proofs, proof), standing)
+        verdict = self.owed_after(flow, proof, self.standing(flow, loaded))
         return self.advance(flow, StepCompleted(proof, account.epoch, verdict))
+
+    def owed_after(self, flow: Flow, proof: Proof, standing: Standing | None) -> Verdict:
+        """Say what a flow owes once a proof is counted, whichever definitions have moved it. Pure."""
+        return gates.owed_by_both(flow, self.remaining_steps(flow.kind, (*flow.proofs, proof), standing))
 
     def second_factor_succeeded(self, flow: Flow, proof: Proof, loaded: Loaded, now: datetime) -> Flow:
         """Count a second factor's proof. ViUR: `secondFactorSucceeded`.

@@ -34,7 +34,7 @@ class WaitingFlows:
         flow_id, subject = self._engine.sealer.read_handle(flow_reference)
         for attempt in range(MAX_TRIES):
             loaded, flow = await self.load(provider.name, flow_id, subject, visitor)
-            self.demand_open(flow, loaded, self._engine.services.clock())
+            flow = self.demand_open(flow, loaded, self._engine.services.clock(), provider.name)
             step = flow.open_step
             if step is None or not flow.accepts(provider.name) or step.kind is not StepKind.PROVE:
                 raise FlowInvalid("this factor is not asked for")
@@ -59,7 +59,7 @@ class WaitingFlows:
         """
         flow_id, subject = self._engine.sealer.read_handle(flow_reference)
         loaded, flow = await self.load(provider.name if provider else "", flow_id, subject, visitor)
-        self.demand_open(flow, loaded, self._engine.services.clock())
+        flow = self.demand_open(flow, loaded, self._engine.services.clock())
         return self.position(flow, loaded.account)
 
     def position(self, flow: Flow, account: Account | None) -> Result:
@@ -109,13 +109,18 @@ class WaitingFlows:
             loaded = await self._engine.loader.later(flow.subject, visitor)
         return loaded, flow
 
-    def demand_open(self, flow: Flow, loaded: Loaded, now: datetime) -> None:
-        account = loaded.account
-        is_active = account is not None and self._engine.user.is_active(account)
-        gates.demand_stored(
+    def demand_open(self, flow: Flow, loaded: Loaded, now: datetime, provider: str = "") -> Flow:
+        """Let a stored flow pass, and return it as it goes on here. See `gates.demand_stored`."""
+        account, user = loaded.account, self._engine.user
+        definition = None
+        if account is not None and flow.fingerprint != self._engine.fingerprint:
+            definition = user.definition(flow, user.standing(flow, loaded))
+        return gates.demand_stored(
             flow,
             now=now,
             epoch=account.epoch if account else None,
-            is_active=is_active,
-            fingerprint=self._engine.registry.fingerprint,
+            is_active=account is not None and user.is_active(account),
+            fingerprint=self._engine.fingerprint,
+            definition=definition,
+            provider=provider,
         )

@@ -124,19 +124,6 @@ def test_a_provider_without_its_setting_is_left_out_with_its_pairs() -> None:
     assert with_it.by_path("auth_elsewhere").name == "elsewhere"
 
 
-def test_the_fingerprint_changes_with_the_definition_and_not_by_itself() -> None:
-    one, same = registry().fingerprint, registry().fingerprint
-    others = {
-        registry(methods=PAIRS[:1]).fingerprint,
-        registry(methods=PAIRS[::-1]).fingerprint,
-        registry(seconds=(Code, Printed)).fingerprint,
-        registry(primaries=(Password, Elsewhere), methods=(*PAIRS, ("elsewhere", None)), elsewhere_id="x").fingerprint,
-    }
-
-    assert one == same
-    assert len(others | {one}) == 5
-
-
 # --- What is refused --------------------------------------------------------------------------------------------------
 
 

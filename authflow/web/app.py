@@ -16,11 +16,14 @@ from authflow.errors import (
     AuthflowError,
     BadInput,
     ConfigurationError,
+    DefinitionChanged,
     MethodNotAllowed,
     NotFound,
+    RequestError,
     SkeyInvalid,
     Unavailable,
 )
+from authflow.sealing import is_reference
 from authflow.web import (
     entries,
     entries_of_others,
@@ -164,7 +167,7 @@ class Edge:
         try:
             try:
                 if found is None:
-                    raise NotFound()
+                    raise await _lost(x)
                 view = await self._handle(x, found[0])
                 answer = render(x, view)
                 self._apply(x, answer, view.session)
@@ -288,6 +291,15 @@ class Edge:
             await send({"type": f"{name}.failed", "message": f"{error.code}: {error.detail or error.sentence}"})
         else:
             await send({"type": f"{name}.complete"})
+
+
+async def _lost(x: Exchange) -> RequestError:
+    """Say why there is nothing here: a step of a flow may be one that only another version of this site has."""
+    if x.path.startswith(f"{x.prefix}/user/") and x.method in ("GET", "HEAD", "POST"):
+        await x.read()
+        if is_reference(x.get("flow")) or is_reference(x.query.get("state", "")):
+            return DefinitionChanged("no provider of this name is declared here")
+    return NotFound()
 
 
 def _not_allowed() -> Answer:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import quote
 
-from authflow.errors import AuthflowError, ReauthenticationRequired
+from authflow.errors import AuthflowError, DefinitionChanged, ReauthenticationRequired
 from authflow.fields import Field, FieldError
 from authflow.web.answer import Answer
 from authflow.web.exchange import Exchange
@@ -58,7 +59,9 @@ def render_error(x: Exchange, error: AuthflowError) -> Answer:
     if isinstance(error, ReauthenticationRequired):
         return Answer.redirect(_address(x, "/user/login?reauthenticate=1" + _next(x, "&")))
     wait = None if error.retry_after is None else max(1, round(error.retry_after.total_seconds()))
-    extra = {"status": error.status, "code": error.code, "sentence": error.sentence, "retry_after": wait}
+    extra = {"status": error.status, "code": error.code, "sentence": error.sentence, "retry_after": wait, "href": ""}
+    if isinstance(error, DefinitionChanged):
+        extra["href"] = "/user/login" + (f"?next={quote(error.return_to)}" if error.return_to else "")
     page = x.edge.app.renderer.page("error.html", context(x, View(Meaning.FORM, "error.html", extra=extra)))
     return Answer.html(page, error.status)
 
@@ -126,8 +129,6 @@ def _address(x: Exchange, path: str) -> str:
 
 def _next(x: Exchange, joint: str = "?") -> str:
     """Return the query that brings the person back here after the login; only pages are worth coming back to."""
-    from urllib.parse import quote
-
     path = x.path
     if path in ("/", "/user", "/user/view/self", "/user/logout"):
         return ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 from authflow.commits import sent_away
-from authflow.errors import FlowInvalid, NotFound
+from authflow.errors import AuthflowError, DefinitionChanged, FlowInvalid, NotFound
 from authflow.fields import read
 from authflow.flow import Flow, FlowKind
 from authflow.provider import Ask, PrimaryProvider, Provider, Redirect, SecondFactorProvider
@@ -47,17 +46,31 @@ def routes(providers: Iterable[Provider]) -> list[Route]:
 
 async def login_page(x: Exchange) -> View:
     """Offer the primary providers side by side. No store operation, but for a person who logs in once more."""
-    engine = x.edge.app.engine
     if x.by_program:
         return offer(x)
     flow, name = await _new_flow(x)
+    return _offered(x, flow, name)
+
+
+def _offered(x: Exchange, flow: Flow, name: str, error: AuthflowError | None = None) -> View:
+    engine = x.edge.app.engine
     methods = [_method(x, flow, provider, {"name": name} if name else {}) for provider in engine.registry.primaries]
     return View(
         Meaning.FORM,
         "login.html",
+        status=error.status if error else 200,
         flow=engine.reference(flow, x.visitor),
+        errors=(error.sentence,) if error else (),
         extra={"methods": methods, "links": links(x), "reauthenticate": flow.kind is FlowKind.REAUTHENTICATE},
     )
+
+
+def _started_again(x: Exchange, error: DefinitionChanged) -> View:
+    """Offer a fresh login in the place of one that cannot go on here, with the name that was typed."""
+    if x.by_program:
+        raise error
+    x.demand_browser()
+    return _offered(x, x.edge.app.engine.start(return_to=error.return_to), x.get("name"), error)
 
 
 def offer(x: Exchange) -> View:
@@ -70,11 +83,15 @@ async def _new_flow(x: Exchange) -> tuple[Flow, str]:
     """Start the flow that the page's forms carry; where to go afterwards is fixed here."""
     x.demand_browser()
     engine = x.edge.app.engine
+    return_to = safe_path(x.get("next"), default="") if x.get("next") else ""
     if x.get("flow"):
         # A form that is shown once more goes on with the flow it carried, so that nobody is sent elsewhere afterwards.
-        with suppress(FlowInvalid):
+        try:
             return engine.travelling(x.get("flow"), x.visitor), ""
-    return_to = safe_path(x.get("next"), default="") if x.get("next") else ""
+        except DefinitionChanged as error:
+            return_to = error.return_to
+        except FlowInvalid:
+            pass
     if x.get("reauthenticate") == "1":
         current = await x.current()
         if current is not None:
@@ -127,7 +144,10 @@ async def _submitted(x: Exchange, provider: Provider, *, by_get: bool) -> View:
     engine = x.edge.app.engine
     reference = x.get("state") if by_get else x.get("flow")
     if isinstance(provider, PrimaryProvider) and not by_get:
-        missing = _missing(x, provider, reference)
+        try:
+            missing = _missing(x, provider, reference)
+        except DefinitionChanged as error:
+            return _started_again(x, error)
         if missing is not None:
             return missing
     result = await engine.submit(
@@ -139,7 +159,7 @@ async def _submitted(x: Exchange, provider: Provider, *, by_get: bool) -> View:
 def _missing(x: Exchange, provider: Provider, reference: str) -> View | None:
     """Show a first form again when a field is empty or malformed; nothing is read, judged or counted."""
     engine = x.edge.app.engine
-    flow = engine.travelling(reference, x.visitor)
+    flow = engine.travelling(reference, x.visitor, provider.name)
     ask = engine.ask(flow, provider)
     if not isinstance(ask, Ask):
         return None

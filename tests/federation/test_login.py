@@ -155,7 +155,8 @@ async def test_a_provider_that_is_gone_ends_the_flows_that_began_with_it(site, l
     page = await p.get(LOGIN)
     p.edge = (await make_site(Without(), store=site.kit.memory)).edge
 
-    assert (await tell(p, page)).status == 404
+    told = await tell(p, page)
+    assert (told.status, "definition_changed" in told.text) == (412, True)
 
 
 async def test_a_refusal_counts_on_the_client_and_on_nobody_else(site, linked, caplog):
