@@ -21,8 +21,8 @@ class Form:
     Attributes:
         values: What it would send if nobody touched it: hidden and filled fields, ticked boxes, chosen options.
         labels: Names of its fields by the text of their labels.
-        codes: Names of the fields that codes are typed in: those that a browser offers codes for
-            (`autocomplete="one-time-code"`), or plain text fields of which nothing says what else they are for.
+        codes: Names of the fields that a browser offers one-time codes for (`autocomplete="one-time-code"`).
+        texts: Names of the plain text fields of which nothing says what they are for.
         buttons: What each button adds, by its text: a name and a value, or two empty texts.
     """
 
@@ -32,6 +32,7 @@ class Form:
     names: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     codes: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def filled(self, typed: Mapping[str, Value], *, button: str = "") -> dict[str, Value]:
@@ -162,9 +163,10 @@ class PageReader(HTMLParser):
             return
         if name not in form.names:
             form.names.append(name)
-        purpose = given.get("autocomplete", "one-time-code" if kind == "text" and tag == "input" else "")
-        if purpose == "one-time-code" and "readonly" not in given:
+        if given.get("autocomplete") == "one-time-code":
             form.codes.append(name)
+        elif tag == "input" and kind == "text" and not given.keys() & {"autocomplete", "readonly"}:
+            form.texts.append(name)
         if tag == "select":
             self._select = (name, False)
         elif tag == "textarea":

@@ -66,14 +66,14 @@ class Person(Browser):
             LookupError: Nothing asks for a code, or there is no device to look at.
         """
         page = await self.follow(self.here)
-        forms = [form for form in page.forms if len(form.codes) == 1]
+        forms = [form for form in page.forms if form.codes] or [form for form in page.forms if len(form.texts) == 1]
         if not forms:
             raise LookupError(f"no page asks for a code, but: {page.words[:500]}")
         if code is None:
             if self.device is None:
                 raise LookupError(f"{self.name} has no device; say which code is typed")
             code = self.device.code()
-        return await self.send(forms[0], **{forms[0].codes[0]: code})
+        return await self.send(forms[0], **{(forms[0].codes or forms[0].texts)[0]: code})
 
     async def is_logged_in(self) -> bool:
         """Say whether this browser is shown the account that it belongs to. The page at hand stays."""
