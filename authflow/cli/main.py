@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from authflow.cli import check, flows, importing, methods, serve, upkeep
+from authflow.cli import check, check_provider, flows, importing, methods, serve, upkeep
 from authflow.cli.common import REFUSED, fail, groups
 from authflow.errors import AuthflowError, ConfigurationError, RequestError
 
@@ -24,6 +24,7 @@ def make_app() -> typer.Typer:
     app.command("clean")(upkeep.clean)
     app.add_typer(upkeep.keys, name="keys")
     app.command("check-config")(check.check_config)
+    app.command("check-provider")(check_provider.check_provider)
     app.add_typer(flows.app, name="flows")
     return app
 

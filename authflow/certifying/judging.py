@@ -1,0 +1,320 @@
+"""Checks of `answer`: what is not right is refused, whatever it is, and nothing right is worth anything elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from authflow.certifying import hostile
+from authflow.certifying.bench import Attempt, Bench, Judged, Person, is_one_time
+from authflow.certifying.check import check
+from authflow.certifying.report import DoesNotApply, Failed, NotShown
+from authflow.errors import FetchFailed
+from authflow.federated import FederatedProvider
+from authflow.fields import Field
+from authflow.flow import Flow
+from authflow.model import Account, Credential
+from authflow.provider import Ask, Charge, Redirect, Rejected, Submission, Verified
+
+_GUESSABLE = 20
+"""Characters below which a proof can be guessed, given enough tries."""
+
+_REFUSE = "answer what is not right with Rejected, by comparing all of it (hmac.compare_digest) before anything else"
+
+
+def fields_of(ask: Ask | Redirect) -> tuple[Field, ...]:
+    return ask.fields if isinstance(ask, Ask) else ()
+
+
+def demand_refused(judged: Judged, what: str) -> None:
+    """Fail unless a submission was refused, or answered with a further question, without a fault."""
+    if judged.is_verified:
+        raise Failed(f"it takes {what} for a proof")
+    if judged.error is not None and not isinstance(judged.error, FetchFailed):
+        raise Failed(f"{what} made it raise {judged.said()}")
+
+
+async def _last_step(bench: Bench, person: Person | None) -> Attempt:
+    """Return an attempt at the last step; without a kit, at the first one and with nothing in it."""
+    if person is not None:
+        return await bench.attempt(person)
+    flow = bench.flow()
+    ask = bench.begin(flow)
+    return Attempt(flow, ask, Submission({}, ask.scratch, isinstance(ask, Redirect)))
+
+
+async def _person(bench: Bench) -> Person | None:
+    return None if bench.kit is None else await bench.person()
+
+
+@check("nothing at all proves nothing, nor does a form with a field left out or empty", mend=_REFUSE)
+async def empty_is_refused(bench: Bench) -> None:
+    person = await _person(bench)
+    attempt = await _last_step(bench, person)
+    tries: list[tuple[str, Mapping[str, str]]] = [
+        ("an empty submission", {}),
+        ("fields that are all empty", {declared.name: "" for declared in fields_of(attempt.ask)}),
+        ("fields that are all spaces", {declared.name: "  " for declared in fields_of(attempt.ask)}),
+    ]
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
+    for name in proving:
+        tries.append((f"a submission without {name}", {k: v for k, v in attempt.values.items() if k != name}))
+        tries.append((f"a submission with {name} empty", {**attempt.values, name: ""}))
+    for what, values in tries:
+        if values == attempt.values and person is not None:
+            continue
+        for account, credential in _who(person):
+            demand_refused(await bench.judge(attempt.of(values), account, credential), what)
+
+
+@check("hostile texts prove nothing and break nothing", mend=_REFUSE)
+async def hostile_is_refused(bench: Bench) -> None:
+    person = await _person(bench)
+    attempt = await _last_step(bench, person)
+    for what, values in hostile.submissions(fields_of(attempt.ask)):
+        for account, credential in _who(person):
+            demand_refused(await bench.judge(attempt.of(values), account, credential), what)
+            if person is not None and set(attempt.values) & set(values):
+                # The rest as the person would have it, such as the name of a login form.
+                mixed = {**attempt.values, **values}
+                demand_refused(await bench.judge(attempt.of(mixed), account, credential), what)
+    if person is not None:
+        for name in hostile.UNDECLARED:
+            slip = hostile.wrong(attempt.values, hostile.proving(fields_of(attempt.ask), attempt.values))
+            judged = await bench.judge(attempt.of({**slip, name: "1"}), person.account, person.credential)
+            demand_refused(judged, f"a wrong answer with the undeclared name {name}")
+
+
+def _who(person: Person | None) -> list[tuple[Account | None, Credential | None]]:
+    """Name for whom a submission is judged: nobody; and somebody, if there is one, without and with a credential."""
+    if person is None:
+        return [(None, None)]
+    return [(None, None), (person.account, None), (person.account, person.credential)]
+
+
+@check(
+    "what the page, the address or the store say is no answer",
+    mend="never compare with something that was shown, and store hashes, keys or counters instead of the answer",
+)
+async def shown_is_no_answer(bench: Bench) -> None:
+    person = await _person(bench)
+    attempt = await _last_step(bench, person)
+    ask = attempt.ask
+    known: dict[str, str] = {"the flow's id": attempt.flow.id, "the provider's name": bench.provider.name}
+    if isinstance(ask, Ask):
+        for name, value in _texts("", {**ask.params, **ask.values}):
+            known[f"what the page shows as {name}"] = value
+        for declared in ask.fields:
+            known[f"the label of {declared.name}"] = declared.label
+            for value, _ in declared.options:
+                known[f"an option of {declared.name}"] = value
+    if person is not None:
+        known |= {"the account's id": person.account.id, "the account's name": person.account.name}
+        if person.credential is not None:
+            for name, value in _texts("", person.credential.data):
+                known[f"what is stored unencrypted as {name}"] = value
+    for what, value in known.items():
+        if attempt.values and value in attempt.values.values() and what.endswith("name"):
+            continue
+        proving = hostile.proving(fields_of(ask), attempt.values) or [f.name for f in fields_of(ask)] or ["code"]
+        values = {**attempt.values, **dict.fromkeys(proving, value)}
+        for account, credential in _who(person):
+            demand_refused(await bench.judge(attempt.of(values), account, credential), what)
+
+
+def _texts(path: str, value: object) -> list[tuple[str, str]]:
+    """Find every text in plain values, with where it stands."""
+    if isinstance(value, str):
+        return [(path, value)] if value else []
+    if isinstance(value, Mapping):
+        return [found for key, item in value.items() for found in _texts(f"{path}.{key}".strip("."), item)]
+    if isinstance(value, list | tuple):
+        return [found for at, item in enumerate(value) for found in _texts(f"{path}[{at}]", item)]
+    return [(path, str(value))] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+@check("a right answer with a slip in it is refused, each time", mend=_REFUSE, needs_kit=True)
+async def wrong_is_refused(bench: Bench) -> None:
+    person = await bench.person()
+    credential, flow = person.credential, bench.flow(person)
+    attempt = await bench.attempt(person, flow)
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
+    for names in [proving, *([[name] for name in proving] if len(proving) > 1 else [])]:
+        for _ in range(3):
+            # Anew each time: what is exchanged for something elsewhere may be good for one try.
+            attempt = await bench.attempt(person, flow)
+            slip = attempt.of(hostile.wrong(attempt.values, names))
+            judged = await bench.judge(slip, person.account, credential)
+            demand_refused(judged, f"a wrong {' and '.join(names)}")
+            if isinstance(judged.outcome, Rejected) and judged.outcome.credential is not None:
+                credential = judged.outcome.credential
+    for name in proving:
+        for what, form in (("the beginning of", 0), ("more than", 1), ("twice", 2)):
+            attempt = await bench.attempt(person, flow)
+            value = attempt.values[name]
+            other = {**attempt.values, name: (value[:-1], value + "0", value * 2)[form]}
+            judged = await bench.judge(attempt.of(other), person.account, person.credential)
+            demand_refused(judged, f"{what} the right {name}")
+
+
+async def wrong_attempt(bench: Bench, person: Person, flow: Flow) -> Attempt:
+    """Return a wrong answer of the right form: the kit's own, or a slip in the right one."""
+    attempt = await bench.attempt(person, flow)
+    own = await person.kit.wrong(attempt.ask, bench.context(flow, person.account))
+    if own is not None:
+        return attempt.of(dict(own))
+    return attempt.of(hostile.wrong(attempt.values, hostile.proving(fields_of(attempt.ask), attempt.values)))
+
+
+@check(
+    "a wrong answer that can be guessed counts against the account, and no wrong one is free",
+    mend="Rejected(...) charges the account unless told otherwise; NOTHING is for what was not judged at all",
+    needs_kit=True,
+)
+async def wrong_is_charged(bench: Bench) -> None:
+    person = await bench.person()
+    attempt = await wrong_attempt(bench, person, bench.flow(person))
+    judged = await bench.judge(attempt, person.account, person.credential)
+    if not isinstance(judged.outcome, Rejected):
+        raise DoesNotApply
+    charge = judged.outcome.charge
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
+    longest = max((len(attempt.values[name]) for name in proving), default=0)
+    if charge is Charge.NOTHING:
+        if (
+            longest >= _GUESSABLE
+            and await person.kit.wrong(attempt.ask, bench.context(attempt.flow, person.account)) is None
+        ):
+            raise NotShown("a slip breaks the form of the answer: say by the kit's wrong() what a wrong one looks like")
+        raise Failed("a wrong answer of the right form costs nothing: it can be tried without end")
+    if charge is Charge.FLOW and longest < _GUESSABLE and not isinstance(bench.provider, FederatedProvider):
+        raise Failed("a wrong answer counts against its flow alone, and a new flow is free: short codes can be guessed")
+
+
+@check(
+    "without a credential everything is answered as a wrong answer is, by the same work",
+    mend="judge against a dummy where credential is None (hashing.verify takes None), and give the same reason",
+    needs_kit=True,
+)
+async def nobody_is_like_wrong(bench: Bench) -> None:
+    person = await bench.person()
+    if person.credential is None:
+        raise DoesNotApply
+    flow = bench.flow(person)
+
+    async def tried(account: Account | None, credential: Credential | None) -> Judged:
+        if isinstance(bench.provider, FederatedProvider):
+            # Whose identity it is decides there, not what was typed.
+            return await bench.judge(await bench.attempt(person, flow), account, credential)
+        return await bench.judge(await wrong_attempt(bench, person, flow), account, credential)
+
+    held = person.credential
+    if isinstance(bench.provider, FederatedProvider):
+        held = replace(held, data={"issuer": "", "subject": ""})
+    wrong = await tried(person.account, held)
+    for account in (None, person.account):
+        nobody = await tried(account, None)
+        said, expected = nobody.said(), wrong.said()
+        if said != expected:
+            raise Failed(f"a wrong answer comes to {expected}, and one for nobody to {said}")
+        for use in ("hash", "verify", "fetch", "id_token"):
+            if nobody.uses.counts[use] != wrong.uses.counts[use]:
+                raise Failed(
+                    f"a wrong answer uses context.{use} {wrong.uses.counts[use]} times, one for nobody "
+                    f"{nobody.uses.counts[use]} times: the time tells who has an account"
+                )
+
+
+@check(
+    "nobody is proved without a credential, whatever is sent",
+    mend="return Rejected where credential is None, after the same work",
+    needs_kit=True,
+)
+async def nobody_is_never_proved(bench: Bench) -> None:
+    person = await bench.person()
+    flow = bench.flow(person)
+    if person.credential is None:
+        judged = await bench.judge(await bench.attempt(person, flow), None, None)
+        demand_refused(judged, "the right answer for nobody's account")
+        return
+    for account in (None, person.account):
+        judged = await bench.judge(await bench.attempt(person, flow), account, None)
+        demand_refused(judged, "the right answer of somebody without a credential")
+
+
+@check(
+    "what was proved by cannot be used again",
+    mend="spend it in Verified.credential, or name it in single_use; or bind it to flow and step by a challenge",
+    needs_kit=True,
+)
+async def replay_is_refused(bench: Bench) -> None:
+    if not is_one_time(bench.provider):
+        raise DoesNotApply
+    person = await bench.person()
+    attempt, proved = await bench.right(person)
+    after = proved.credential or person.credential
+    elsewhere = [
+        ("in another flow", bench.flow(person)),
+        ("in the next step", replace(attempt.flow, step=attempt.flow.step + 1)),
+    ]
+    if proved.credential is not None:
+        elsewhere.append(("in the same flow", attempt.flow))
+    for where, flow in elsewhere:
+        judged = await bench.judge(replace(attempt, flow=flow), person.account, after)
+        if isinstance(judged.outcome, Verified):
+            if judged.outcome.single_use and judged.outcome.single_use == proved.single_use:
+                continue  # The engine takes it once.
+            raise Failed(f"an answer that was used is taken again {where}")
+        demand_refused(judged, f"an answer that was used, {where},")
+    # A moment later, when windows have moved.
+    now = bench.clock.now
+    try:
+        bench.clock.pass_by(timedelta(seconds=20))
+        judged = await bench.judge(replace(attempt, flow=bench.flow(person)), person.account, after)
+        if isinstance(judged.outcome, Verified) and not judged.outcome.single_use:
+            raise Failed("an answer that was used is taken again 20 seconds later")
+    finally:
+        bench.clock.now = now
+
+
+@check(
+    "the right answer of one person is nothing for another",
+    mend="judge by the credential you are given; let keys and codes depend on the account",
+    needs_kit=True,
+)
+async def other_account_is_refused(bench: Bench) -> None:
+    person, other = await bench.person(), await bench.person("eve@example.org")
+    attempt = await bench.attempt(person)
+    hers = await bench.attempt(other)
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
+    if not is_one_time(bench.provider) and all(attempt.values.get(n) == hers.values.get(n) for n in proving):
+        raise NotShown("the kit gives everybody the same secret; let each person have one of their own")
+    judged = await bench.judge(attempt, other.account, other.credential)
+    demand_refused(judged, "the right answer of one person, for the account of another,")
+
+
+@check(
+    "an answer that was never used is worth nothing when its time is over",
+    mend="compare with context.now what you keep of when an answer was made",
+    needs_kit=True,
+)
+async def answers_age(bench: Bench) -> None:
+    person = await bench.person()
+    lives = person.kit.answers_live
+    if lives is None:
+        raise DoesNotApply
+    attempt = await bench.attempt(person)
+    now = bench.clock.now
+    try:
+        bench.clock.pass_by(lives + timedelta(seconds=1))
+        judged = await bench.judge(replace(attempt, flow=bench.flow(person)), person.account, person.credential)
+    finally:
+        bench.clock.now = now
+    demand_refused(judged, f"an answer of {lives} ago")
+
+
+CHECKS = (
+    empty_is_refused, hostile_is_refused, shown_is_no_answer, wrong_is_refused, wrong_is_charged, nobody_is_like_wrong,
+    nobody_is_never_proved, replay_is_refused, other_account_is_refused, answers_age,
+)  # fmt: skip

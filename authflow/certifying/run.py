@@ -1,0 +1,156 @@
+"""Making a certificate: every check on one bench, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+from authflow.certifying import asking, declared, ending, enrolling, judging, proving, remote
+from authflow.certifying.bench import Bench
+from authflow.certifying.check import Check
+from authflow.certifying.kit import Kit
+from authflow.certifying.people import known
+from authflow.certifying.report import Certificate, DoesNotApply, Failed, NotShown, Result, State
+from authflow.errors import ConfigurationError
+from authflow.provider import Provider
+from authflow.registry import import_object, resolve_class
+from authflow.settings import Settings
+
+CHECKS: tuple[Check, ...] = (
+    *declared.CHECKS,
+    *asking.CHECKS,
+    *judging.CHECKS,
+    *proving.CHECKS,
+    *remote.CHECKS,
+    *enrolling.CHECKS,
+    *ending.CHECKS,
+    *declared.AT_THE_END,
+)
+
+
+def certify(
+    provider: str | type[Provider],
+    *,
+    kit: str | type[Kit] | None = None,
+    settings: Mapping[str, str] | None = None,
+    templates: str = "",
+) -> Certificate:
+    """Try a provider and say what was found.
+
+    Args:
+        provider: Its class, or `package.module:Class`, or its entry point's name.
+        kit: Who gives right answers; else what the provider's `certification` names, else one that is known.
+        settings: Deployment settings by their names without `AUTHFLOW_`, lower case.
+        templates: Folder that is searched before ours.
+
+    Raises:
+        ConfigurationError: There is no such class or kit, or the provider declines to be configured.
+    """
+    cls = resolve_class(provider) if isinstance(provider, str) else provider
+    chosen = _kit_of(cls, kit)
+    found: list[Certificate] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(asyncio.run(_certify(cls, chosen, dict(settings or {}), templates)))
+        except BaseException as error:
+            raised.append(error)
+
+    # In a thread of its own: whoever asks may have an event loop running, or a profiler.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return found[0]
+
+
+def _kit_of(cls: type[Provider], kit: str | type[Kit] | None) -> type[Kit] | None:
+    named: object = kit or getattr(cls, "certification", None)
+    if isinstance(named, str) and named:
+        named = import_object(named)
+    if not named:
+        return None
+    if not (isinstance(named, type) and issubclass(named, Kit)):
+        raise ConfigurationError(f"{named!r} is no subclass of authflow.certifying.kit:Kit")
+    return named
+
+
+async def _certify(cls: type[Provider], kit: type[Kit] | None, settings: dict[str, str], templates: str) -> Certificate:
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    with (kit or Kit).surroundings() as around:
+        environment = {**(kit.settings if kit else {}), **around, **settings}
+        alone = Settings(store="memory:", templates=templates, provider_environment=environment)
+        if _declines(cls, environment):
+            raise ConfigurationError(
+                f"{name} declines to be offered with these settings: name what it reads by --setting NAME=VALUE"
+            )
+        try:
+            bench = Bench(cls, kit, alone)
+        except ConfigurationError as error:
+            refused = await _refused(error, declared.declaration)
+            return Certificate(name, "", (refused,))
+        try:
+            await bench.app.open(with_worker=False)
+            if bench.kit is None:
+                bench.kit = _known(bench)
+            with _quiet():
+                results = [await _result(one, bench) for one in CHECKS]
+            return Certificate(name, bench.kit.__qualname__ if bench.kit else "", tuple(r for r in results if r))
+        finally:
+            await bench.close()
+
+
+def _declines(cls: type[Provider], environment: Mapping[str, str]) -> bool:
+    try:
+        return cls().configure(environment) is False
+    except Exception:
+        return False  # Found by a check.
+
+
+def _known(bench: Bench) -> type[Kit] | None:
+    try:
+        return known(bench.provider, bench.begin(bench.flow()))
+    except Failed:
+        return None
+
+
+async def _refused(error: ConfigurationError, check: Check) -> Result:
+    return Result(check.name, State.FAILED, check.shows, error.detail, check.mend)
+
+
+async def _result(check: Check, bench: Bench) -> Result | None:
+    if check.needs_kit and bench.kit is None:
+        return Result(check.name, State.NOT_SHOWN, check.shows, "nobody can give a right answer: name a kit")
+    try:
+        await check.work(bench)
+    except DoesNotApply:
+        return None
+    except NotShown as error:
+        return Result(check.name, State.NOT_SHOWN, check.shows, str(error))
+    except Failed as error:
+        return Result(check.name, State.FAILED, check.shows, str(error), check.mend)
+    except Exception as error:
+        return Result(
+            check.name, State.FAILED, check.shows, f"it could not be made: {type(error).__name__}: {error}", check.mend
+        )
+    return Result(check.name, State.OK, check.shows)
+
+
+@contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """Keep the log off the terminal: faults are provoked on purpose."""
+    log = logging.getLogger("authflow")
+    before = log.propagate, log.level
+    handler = logging.NullHandler()
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.propagate, log.level = before
+        log.removeHandler(handler)

@@ -1,0 +1,3 @@
+from authflow.certifying.plugin import certify_provider
+
+__all__ = ["certify_provider"]
