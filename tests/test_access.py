@@ -11,8 +11,8 @@ from authflow.assembly import build
 from authflow.errors import ConfigurationError
 from authflow.model import Account, Role
 from authflow.settings import Settings
+from authflow.testing import KEY
 from authflow.user import User
-from tests.engine_kit import KEY
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -24,6 +24,7 @@ from authflow.provider import PrimaryProvider, SecondFactorProvider
 from authflow.render import template_dir
 from authflow.sessions import Lifetimes
 from authflow.settings import PREFIX, Settings
+from authflow.testing import KEY, make_site
 from authflow.throttle import Escalating, Limits, SlidingWindow
 from authflow.tickets import LIFETIMES
 from authflow.user import User
@@ -32,8 +33,6 @@ from authflow.web.routes import Route
 from providers.recovery_codes import RecoveryCodes
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import KEY
-from tests.web_kit import make_site
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

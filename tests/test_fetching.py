@@ -23,7 +23,7 @@ from authflow.fetching import MAX_KEPT, HttpFetching
 from authflow.freshness import LONGEST, lifetime
 from authflow.seam import Call, Seam, billing
 from authflow.strict_json import read_object
-from tests.engine_kit import Clock
+from authflow.testing import Clock
 
 Respond = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 SHORT = 0.3

@@ -23,8 +23,9 @@ from authflow.errors import FetchFailed
 from authflow.fetching import HttpFetching
 from authflow.id_tokens import MAX_LENGTH, IdTokenRefused, read_client_token, read_id_token
 from authflow.seam import Seam
-from tests.engine_kit import Clock
-from tests.parts.google_issuer import ISSUER, OUTAGES, GoogleIssuer, SigningKey, base64url
+from authflow.testing import Clock, GoogleIssuer
+from authflow.testing.google import ISSUER, OUTAGES
+from authflow.testing.signing import SigningKey, base64url
 
 AUDIENCE = "1234-abc.apps.example.org"
 ISSUERS = frozenset({ISSUER, "accounts.google.com"})

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from authflow.errors import ContractViolation, FetchFailed
 from authflow.id_tokens import IdTokenRefused, read_id_token
 from authflow.provider import IdTokenRefused as Refused
-from tests.engine_kit import START
+from authflow.testing import START
 
 ISSUER, AUDIENCE = "https://issuer.example.org", "web"
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -15,13 +15,13 @@ from authflow.accounts import Accounts
 from authflow.model import Account, LoginInfo
 from authflow.provider import Provider
 from authflow.render import template_dir
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.throttle import Limits
 from authflow.user import User
 from providers.google_account import GoogleAccount
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.test_docs import declared_routes
-from tests.web_kit import ADA, PASSWORD, Page, Person, Site, make_site
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

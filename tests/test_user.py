@@ -14,12 +14,12 @@ from authflow.loading import Loaded
 from authflow.model import Account, Credential, Factor, Proof, Role, Session, Status
 from authflow.results import EnrolmentOwed, LoggedIn, StepOwed
 from authflow.sessions import Lifetimes, issue
+from authflow.testing import Kit, browser, make_kit
 from authflow.throttle import Limits, SlidingWindow
 from authflow.user import User, with_rights
 from providers.recovery_codes import RecoveryCodes
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import Kit, browser, make_kit
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADA = Account("ada", "ada@example.org", "ada@example.org", NOW, NOW)

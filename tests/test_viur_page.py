@@ -11,6 +11,7 @@ from authflow.messages import SENTENCES
 from authflow.provider import Provider
 from authflow.render import template_dir
 from authflow.settings import Settings
+from authflow.testing import KEY
 from authflow.throttle import Limits
 from authflow.tickets import TicketInvalid
 from authflow.user import User
@@ -18,7 +19,6 @@ from authflow.web.app import create_app
 from providers.google_account import GoogleAccount
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import KEY
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/viur.md").read_text(encoding="utf-8")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 NEW = "another long password"

@@ -9,8 +9,8 @@ from authflow.model import Account
 from authflow.results import LoggedIn, NotProved
 from authflow.sessions import Visitor
 from authflow.tasks.protocol import Task
+from authflow.testing import browser
 from tests.accounts.desk import Desk, make_desk, provider_with
-from tests.engine_kit import browser
 
 NAME = "victim@example.org"
 STRANGERS, VICTIMS, THIRD = "the stranger's phrase", "the victim's own phrase", "what a third one chose"

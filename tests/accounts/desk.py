@@ -19,9 +19,9 @@ from authflow.seam import Bill, Call, billing
 from authflow.sessions import Visitor
 from authflow.store.protocol import Update
 from authflow.tasks.protocol import Handler
+from authflow.testing import Kit, browser, make_kit
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.engine_kit import Kit, browser, make_kit
 
 NEW_PASSWORD = "a quite different phrase"
 _TOKEN = re.compile(r"(?:recovery_key|skey)=(\S+)")

@@ -10,6 +10,7 @@ from authflow.mail import MailUnavailable
 from authflow.notices import MailOffice
 from authflow.render import MailText, Renderer
 from authflow.store.protocol import Delete
+from authflow.testing import browser
 from authflow.upkeep import Upkeep
 from tests.accounts.attempts import (
     NAME,
@@ -26,7 +27,6 @@ from tests.accounts.attempts import (
     resent,
 )
 from tests.accounts.desk import Desk
-from tests.engine_kit import browser
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from authflow.errors import TooManyAttempts
 from authflow.model import Credential
 from authflow.records import Vault, attempt_key, newest_attempt_key
 from authflow.store.protocol import Key, Record, Update
+from authflow.testing import START, browser
 from authflow.tickets import Attempt
 from authflow.tokens import BadToken, Keyring
 from authflow.upkeep import Upkeep
@@ -26,7 +27,6 @@ from tests.accounts.attempts import (
     register,
 )
 from tests.accounts.desk import Desk, is_refused
-from tests.engine_kit import START, browser
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from authflow.model import Status
+from authflow.testing import browser
 from tests.accounts.attempts import (
     NAME,
     STRANGERS,
@@ -24,7 +25,6 @@ from tests.accounts.attempts import (
     resent,
 )
 from tests.accounts.desk import Desk, is_refused, make_desk
-from tests.engine_kit import browser
 
 
 @pytest.fixture

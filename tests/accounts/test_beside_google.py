@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from authflow.flow import FlowKind
+from authflow.testing import ADA, Site, make_site
 from tests.threats.tools import recovery_link
-from tests.web_kit import ADA, Site, make_site
 
 NEW = "a quite different phrase"
 

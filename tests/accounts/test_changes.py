@@ -23,10 +23,10 @@ from authflow.records import login_info_key, session_key
 from authflow.results import LoggedIn, NotProved
 from authflow.sessions import Current, IssuedSession
 from authflow.store.protocol import Put, Write
+from authflow.testing import PASSWORD, browser
 from authflow.throttle import bucket_key
 from providers.user_password import UserPassword
 from tests.accounts.desk import NEW_PASSWORD, Desk, is_refused, make_desk
-from tests.engine_kit import PASSWORD, browser
 
 FORM = {"current_password": PASSWORD, "password": NEW_PASSWORD}
 

@@ -12,9 +12,9 @@ from authflow.model import Account
 from authflow.notices import MailOffice
 from authflow.render import Renderer
 from authflow.tasks.protocol import Task, TaskFailed
+from authflow.testing import browser
 from providers.user_password import UserPassword
 from tests.accounts.desk import NEW_PASSWORD, Desk, is_refused, make_desk
-from tests.engine_kit import browser
 
 
 def office(desk: Desk) -> MailOffice:

@@ -14,10 +14,10 @@ from authflow.provider import PrimaryProvider
 from authflow.records import account_key, credential_key
 from authflow.results import LoggedIn, NotProved, StepOwed
 from authflow.store.protocol import Delete
+from authflow.testing import PASSWORD, START, browser
 from authflow.throttle import Limits, SlidingWindow
 from providers.user_password import UserPassword
 from tests.accounts.desk import NEW_PASSWORD, Desk, fill, from_network, is_refused, make_desk, provider_with
-from tests.engine_kit import PASSWORD, START, browser
 
 NEW = {"password": NEW_PASSWORD}
 

@@ -11,9 +11,9 @@ from authflow.errors import NotFound, Overloaded, TooManyAttempts
 from authflow.model import Account, Status
 from authflow.provider import ProviderContext, Submission
 from authflow.results import LoggedIn, NotProved
+from authflow.testing import browser
 from providers.user_password import UserPassword
 from tests.accounts.desk import NEW_PASSWORD, Desk, fill, from_network, is_refused, make_desk, provider_with
-from tests.engine_kit import browser
 
 FORM = {"name": "new@example.org", "password": NEW_PASSWORD}
 WAITING = Status.WAITING_FOR_EMAIL_VERIFICATION

@@ -7,8 +7,8 @@ import pytest
 
 from authflow.accounts import Accounts
 from authflow.model import Status
+from authflow.testing import browser
 from tests.accounts.desk import NEW_PASSWORD, Desk, make_desk
-from tests.engine_kit import browser
 
 NAME = "somebody@example.org"
 KINDS: dict[str, dict[str, Any] | None] = {

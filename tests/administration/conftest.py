@@ -3,7 +3,7 @@
 import pytest
 
 from authflow.administration import Administration
-from tests.engine_kit import Kit, make_kit
+from authflow.testing import Kit, make_kit
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from authflow.administration import Administration
 from authflow.errors import BadInput, NameTaken, NotFound, TooManyAttempts
 from authflow.model import Account, Status
 from authflow.results import LoggedIn, NotProved
+from authflow.testing import PASSWORD, Kit, browser, make_kit
 from authflow.tickets import TicketInvalid
 from authflow.user import User
-from tests.engine_kit import PASSWORD, Kit, browser, make_kit
 
 NAME = "ada@example.org"
 

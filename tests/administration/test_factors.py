@@ -8,9 +8,9 @@ from authflow.administration import Administration
 from authflow.errors import AlreadyEnrolled, BadInput, NoMethodLeft, NotFound
 from authflow.model import Account, Credential
 from authflow.results import LoggedIn, StepOwed
+from authflow.testing import Kit, browser
 from providers.recovery_codes import CODES
 from providers.time_based_otp import generate_otps
-from tests.engine_kit import Kit, browser
 
 NAME = "ada@example.org"
 SECRET = "3132333435363738393031323334353637383930"

@@ -9,9 +9,9 @@ from authflow.administration import Administration
 from authflow.engine import Engine
 from authflow.model import Credential
 from authflow.store.protocol import Key, Put
+from authflow.testing import KEY, Kit
 from authflow.tokens import Keyring
 from authflow.user import User
-from tests.engine_kit import KEY, Kit
 
 NEW_KEY = "a newer test master key, long enough"
 

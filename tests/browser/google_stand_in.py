@@ -11,7 +11,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.parts.google_issuer import GoogleIssuer
+from authflow.testing import GoogleIssuer
 
 ORIGIN = "https://accounts.google.com"
 

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from authflow.testing import GoogleIssuer
+from authflow.testing.google_people import CLIENT_ID
 from tests.browser.google_stand_in import GoogleStandIn
 from tests.browser.test_journey import Examiner, Reader
-from tests.parts.google_issuer import GoogleIssuer
-from tests.parts.google_people import CLIENT_ID
 from tests.parts.server import PATIENCE, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

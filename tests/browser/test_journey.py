@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from authflow.testing.devices import totp, typed_secret, wrong_code
 from tests.parts.server import PATIENCE, Server
-from tests.served.otp import totp, typed_secret, wrong_code
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

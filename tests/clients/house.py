@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
+from authflow.testing.devices import totp, typed_secret
 from tests.parts.front import Front
 from tests.parts.server import Server
-from tests.served.otp import totp, typed_secret
 
 PASSWORD = "correct horse battery"
 SECRET = bytes(range(20, 40))

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
+from authflow.testing import GoogleIssuer
+from authflow.testing.devices import totp, wrong_code
+from authflow.testing.google_people import CLIENT_ID
 from tests.clients.house import PASSWORD, SECRET, House, open_house
 from tests.clients.login_screen import LoginScreen
 from tests.parts import vue_login
-from tests.parts.google_issuer import GoogleIssuer
-from tests.parts.google_people import CLIENT_ID
-from tests.served.otp import totp, wrong_code
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("vue_page")]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from authflow.testing.devices import totp
 from tests.clients.house import PASSWORD, SECRET, House, open_house
 from tests.clients.scriptor import run
-from tests.served.otp import totp
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("python_clients")]
 

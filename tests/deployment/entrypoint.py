@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import yaml
 
+from authflow.testing import Page
 from tests.served.client import RemotePerson, new_address
-from tests.web_kit import Page
 
 PATIENCE = 60.0
 """Seconds until something that should have happened counts as failed; generous, for machines that do much else."""

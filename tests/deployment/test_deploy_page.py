@@ -20,11 +20,11 @@ from authflow.store.datastore_codec import EXPIRES_AT
 from authflow.store.datastore_query import SWEPT
 from authflow.store.memory import MemoryStore
 from authflow.store.protocol import Delete, Key, Page, Record, Write
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from tests.deployment import gcloud
 from tests.deployment.entrypoint import app_yaml
 from tests.deployment.production import MARKED
 from tests.parts.require import require
-from tests.web_kit import ADA, PASSWORD, Person, Site, make_site
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples" / "bookshop"

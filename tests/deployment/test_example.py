@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from authflow.testing import Page
 from tests.deployment import upload
 from tests.deployment.entrypoint import Entrypoint, Visitor, clean_environment
 from tests.deployment.google_cloud import PROJECT
@@ -19,7 +20,6 @@ from tests.deployment.production import Production
 from tests.deployment.ssh import SshIdentity, missing_part
 from tests.parts import datastore_emulator, tasks_emulator
 from tests.parts.require import require
-from tests.web_kit import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples" / "bookshop"

@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import pytest
 
+from authflow.testing import Page
+from authflow.testing.devices import totp
 from authflow.web.html import STYLESHEET
 from tests.deployment import upload
 from tests.deployment.entrypoint import PATIENCE, Entrypoint, Visitor, clean_environment
@@ -24,9 +26,7 @@ from tests.deployment.mails import link_in, wait_until
 from tests.deployment.production import APP_ENGINE, BASE_URL, KEY, MAIL_PASSWORD, MARKED, Production, deployed_settings
 from tests.parts import datastore_emulator, tasks_emulator
 from tests.parts.require import require
-from tests.served.otp import totp
 from tests.served.people import begun_enrolment, shown_codes
-from tests.web_kit import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN = "you@example.org"

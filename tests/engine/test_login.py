@@ -13,9 +13,9 @@ from authflow.model import Account, Credential, Status
 from authflow.results import ChoiceOwed, LoggedIn, NotProved, StepOwed
 from authflow.seam import billing
 from authflow.sessions import DeviceClaim
+from authflow.testing import PASSWORD, Kit, browser, make_kit
 from authflow.user import User
 from providers.time_based_otp import generate_otps
-from tests.engine_kit import PASSWORD, Kit, browser, make_kit
 
 SECRET = b"12345678901234567890"
 

@@ -27,8 +27,8 @@ from authflow.provider import (
 from authflow.records import credential_id_key, identity_key
 from authflow.results import Away, LoggedIn, NotProved, StepOwed
 from authflow.store.protocol import Insert
+from authflow.testing import browser, make_kit
 from authflow.user import User
-from tests.engine_kit import browser, make_kit
 
 CODE = Field("code", FieldType.CODE, "Code")
 

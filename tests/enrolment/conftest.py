@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engine_kit import Kit, make_kit
+from authflow.testing import Kit, make_kit
 from tests.enrolment.scene import Person
 
 

@@ -8,9 +8,9 @@ from authflow.enrolment import Enrolment
 from authflow.model import Account
 from authflow.results import Changed, LoggedIn, StepOwed
 from authflow.sessions import Current, Visitor
+from authflow.testing import PASSWORD, Kit, browser
 from providers.recovery_codes import RecoveryCodes
 from providers.time_based_otp import TimeBasedOTP, generate_otps
-from tests.engine_kit import PASSWORD, Kit, browser
 
 
 class Person:

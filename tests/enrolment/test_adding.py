@@ -22,8 +22,8 @@ from authflow.flow import MAX_REJECTIONS
 from authflow.provider import Charge
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.seam import billing
+from authflow.testing import Kit, browser, make_kit
 from authflow.user import User
-from tests.engine_kit import Kit, browser, make_kit
 from tests.enrolment.scene import Person, secret_of
 
 

@@ -7,8 +7,8 @@ import pytest
 from authflow.federated import Assertion
 from authflow.federation import linking
 from authflow.model import Account, Credential
+from authflow.testing import Site, make_site
 from tests.federation.elsewhere import ISSUER, Federated, Open
-from tests.web_kit import Site, make_site
 
 
 @pytest.fixture

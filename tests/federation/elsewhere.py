@@ -7,8 +7,8 @@ import json
 from authflow.federated import Assertion, FederatedProvider
 from authflow.fields import Field, FieldType
 from authflow.provider import Ask, Charge, Nobody, Redirect, Rejected, Subject
+from authflow.testing import Page, Person
 from authflow.user import User
-from tests.web_kit import Page, Person
 
 BASE = "/user/auth_elsewhere"
 LOGIN = f"{BASE}/login"

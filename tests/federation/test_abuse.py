@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from authflow.records import credential_key, identity_key
+from authflow.testing import ADA, make_site
 from tests.federation.elsewhere import BASE, ISSUER, LINK, LOGIN, Federated, Open, Welcoming, come, tell
 from tests.threats.tools import recovery_link
-from tests.web_kit import ADA, make_site
 
 PROFILE = "/user/view/self"
 

@@ -6,8 +6,8 @@ import asyncio
 
 from authflow.accounts import Accounts
 from authflow.records import credential_key, identity_key
+from authflow.testing import ADA, make_site
 from tests.federation.elsewhere import BASE, ISSUER, LINK, LOGIN, Federated, come, tell
-from tests.web_kit import ADA, make_site
 
 PROFILE = "/user/view/self"
 REMOVE = f"{BASE}/remove"

@@ -9,8 +9,8 @@ import pytest
 from authflow.model import Status
 from authflow.records import account_key, identity_key
 from authflow.store.protocol import Delete
+from authflow.testing import ADA, make_site
 from tests.federation.elsewhere import ISSUER, LOGIN, OTHER_ISSUER, Federated, come, tell
-from tests.web_kit import ADA, make_site
 
 
 async def test_a_linked_identity_logs_in(site, linked):

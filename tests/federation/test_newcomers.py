@@ -10,8 +10,8 @@ from authflow.errors import Unavailable
 from authflow.model import Status
 from authflow.records import identity_key, name_key
 from authflow.store.protocol import Put
+from authflow.testing import ADA, PASSWORD, make_site
 from tests.federation.elsewhere import ISSUER, LOGIN, Federated, Open, Welcoming, come, tell
-from tests.web_kit import ADA, PASSWORD, make_site
 
 NEW = "new@example.org"
 

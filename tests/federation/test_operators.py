@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from authflow.errors import NotFound
+from authflow.testing import ADA, make_site
 from tests.federation.elsewhere import ISSUER, Federated, come
-from tests.web_kit import ADA, make_site
 
 
 async def test_identities_are_listed_with_what_finds_them(site, linked):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine_kit import Kit, make_kit
+from authflow.testing import Kit, make_kit
 
 
 @pytest.fixture

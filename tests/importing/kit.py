@@ -7,8 +7,8 @@ import json
 
 from authflow.import_files import Report, import_lines
 from authflow.importing import Importing
+from authflow.testing import Kit
 from authflow.viur_entries import read_entry
-from tests.engine_kit import Kit
 
 ADA = "ada@example.org"
 PASSWORD = "Passwort-1"

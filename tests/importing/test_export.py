@@ -12,7 +12,7 @@ import pytest
 from google.cloud import datastore
 
 from authflow.results import LoggedIn, StepOwed
-from tests.engine_kit import Kit, make_kit
+from authflow.testing import Kit, make_kit
 from tests.importing.kit import FIRST_ERA, GOOGLE_SUBJECT, LATER, LATER_ERA, OTP_KEY, PASSWORD, SALT, bring
 from tests.parts.datastore_emulator import Backend
 from tests.store.emulators import BACKENDS, PROJECT, Emulators, new_namespace

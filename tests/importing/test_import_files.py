@@ -9,8 +9,8 @@ import pytest
 
 from authflow.import_files import LONGEST_LINE, Refusal, import_lines
 from authflow.importing import Importing
+from authflow.testing import Kit
 from authflow.viur_entries import read_entry
-from tests.engine_kit import Kit
 from tests.importing.kit import ADA, LATER, SEED, bring, entity
 
 

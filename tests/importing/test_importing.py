@@ -16,11 +16,11 @@ from authflow.records import credential_key, identity_key, login_info_key
 from authflow.results import LoggedIn, NotProved, StepOwed
 from authflow.revising import Revision
 from authflow.seam import Call
+from authflow.testing import Kit, browser, make_kit, make_site
 from authflow.user import User
 from authflow.viur_entries import read_entry
 from providers.google_account import ISSUER
 from providers.time_based_otp import generate_otps
-from tests.engine_kit import Kit, browser, make_kit
 from tests.federation.elsewhere import ISSUER as ELSEWHERE
 from tests.federation.elsewhere import Federated, come
 from tests.importing.kit import (
@@ -35,7 +35,6 @@ from tests.importing.kit import (
     contents,
     entity,
 )
-from tests.web_kit import make_site
 
 
 async def account_of(kit: Kit, name: str = ADA) -> Account:

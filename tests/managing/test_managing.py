@@ -15,7 +15,7 @@ from authflow.records import account_key, session_key
 from authflow.seam import Call
 from authflow.sessions import Current
 from authflow.store.protocol import Update
-from tests.engine_kit import Kit, browser, make_kit
+from authflow.testing import Kit, browser, make_kit
 
 ADA, BOB, ROOT = "ada@example.org", "bob@example.org", "root@example.org"
 

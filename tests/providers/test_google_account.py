@@ -16,9 +16,9 @@ from authflow.messages import sentence
 from authflow.model import Credential
 from authflow.provider import Ask, Charge, Nobody, Rejected, Subject, Submission, Verified
 from authflow.seam import Seam
+from authflow.testing import Clock, GoogleIssuer
+from authflow.testing.signing import SigningKey
 from providers.google_account import ISSUER, GoogleAccount
-from tests.engine_kit import Clock
-from tests.parts.google_issuer import GoogleIssuer, SigningKey
 from tests.providers.context import Context, account_named
 
 CLIENT_ID = "1234-abc.apps.example.org"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from authflow.seam import Bill
+from authflow.testing import Form, Page, Person
 from tests.parts.server import Server
-from tests.web_kit import Form, Page, Person
 
 _addresses = itertools.count(1)
 _FORM = {"content-type": "application/x-www-form-urlencoded"}

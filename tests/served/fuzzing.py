@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Self
 from urllib.parse import quote_plus
 
-from tests.web_kit import ADA, PASSWORD, Page, Person, Site, make_site
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 
 TEXTS = (
     "", " ", "0", "-1", "1e309", "null", "true", "\x00", "\ufeff", "\u202e", "\u212a", "ß", "İ", "\U0001f600",

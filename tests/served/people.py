@@ -11,10 +11,10 @@ from authflow.assembly import Application
 from authflow.model import Account, Purpose, Status
 from authflow.records import account_key
 from authflow.store.protocol import Update
+from authflow.testing import Page
+from authflow.testing.devices import typed_secret
 from authflow.tokens import new_id
 from tests.served.client import RemotePerson
-from tests.served.otp import typed_secret
-from tests.web_kit import Page
 
 PASSWORD = "correct horse battery"
 NEW_PASSWORD = "a quite different phrase"

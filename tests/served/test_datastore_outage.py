@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Iterator
 
 import pytest
 
+from authflow.testing import Page
 from tests.parts.datastore_emulator import DatastoreEmulator
 from tests.parts.server import Server
 from tests.served.client import RemotePerson
 from tests.served.datastore import served
 from tests.served.people import PASSWORD, PROFILE, logged_in, new_account
-from tests.web_kit import Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulator]
 

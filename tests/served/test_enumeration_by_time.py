@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from authflow.testing import make_site
 from tests.served.timing import (
     ENDPOINTS,
     KINDS,
@@ -23,7 +24,6 @@ from tests.served.timing import (
     differences,
     sample,
 )
-from tests.web_kit import make_site
 
 
 async def glance(endpoint: str, **more) -> list[Difference]:  # type: ignore[no-untyped-def]

@@ -21,9 +21,10 @@ from authflow.assembly import Application
 from authflow.federated import Assertion
 from authflow.federation import linking
 from authflow.model import Account, Credential
+from authflow.testing import GoogleIssuer
+from authflow.testing.google_people import CLIENT_ID, LINK, LOGIN, attribute, come, tell, token_on
+from authflow.testing.signing import SigningKey
 from providers.google_account import ISSUER
-from tests.parts.google_issuer import GoogleIssuer, SigningKey
-from tests.parts.google_people import CLIENT_ID, LINK, LOGIN, attribute, come, tell, token_on
 from tests.parts.server import Server
 from tests.served.client import RemotePerson, progress, rounds, volley
 from tests.served.people import PROFILE, logged_in, new_account, new_name

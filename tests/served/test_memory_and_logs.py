@@ -10,11 +10,11 @@ from urllib.parse import quote
 import pytest
 
 from authflow.model import Purpose
+from authflow.testing.devices import totp
 from tests.parts.require import require
 from tests.parts.server import Server
 from tests.parts.smtp_sink import SmtpSink
 from tests.served.client import RemotePerson, rounds
-from tests.served.otp import totp
 from tests.served.people import (
     NEW_PASSWORD,
     PASSWORD,

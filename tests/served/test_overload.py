@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from authflow.model import Account
+from authflow.testing import Page
 from tests.parts.require import require
 from tests.parts.server import Server
 from tests.served.client import Connection, RemotePerson, rounds
 from tests.served.people import PASSWORD, PASSWORD_PATH, PROFILE, new_account
-from tests.web_kit import Page
 
 pytestmark = [pytest.mark.slow]
 

@@ -15,10 +15,11 @@ import pytest
 from authflow.assembly import Application
 from authflow.model import Purpose, Status
 from authflow.records import credential_key
+from authflow.testing import Page
+from authflow.testing.devices import totp, wrong_code
 from authflow.throttle import bucket_key
 from tests.parts.server import Server
 from tests.served.client import Connection, RemotePerson, new_address, progress, rounds, volley
-from tests.served.otp import totp, wrong_code
 from tests.served.people import (
     NEW_PASSWORD,
     PASSWORD,
@@ -34,7 +35,6 @@ from tests.served.people import (
     shown_codes,
     ticket,
 )
-from tests.web_kit import Page
 
 pytestmark = [pytest.mark.slow]
 

@@ -16,11 +16,10 @@ from itertools import combinations
 from typing import ClassVar
 
 from authflow.model import Status
+from authflow.testing import PASSWORD, Page, Person, Site, make_site
 from authflow.throttle import Limits, SlidingWindow
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import Page, Person, Site, make_site
 
 KINDS = ("known", "unknown", "disabled", "unverified", "password-less")
 ENDPOINTS = ("login", "recover", "resend")

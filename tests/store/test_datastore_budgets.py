@@ -13,12 +13,11 @@ from authflow.model import Credential, Status
 from authflow.passwords import PasswordHasher
 from authflow.store.datastore import DatastoreStore
 from authflow.store.protocol import Insert, Key, Update
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
 from tests.parts.datastore_emulator import Backend
 from tests.store.emulators import BACKENDS, Emulators
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 pytestmark = pytest.mark.emulator
 

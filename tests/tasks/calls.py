@@ -14,11 +14,10 @@ from authflow.settings import Settings
 from authflow.store.protocol import Record, Store
 from authflow.tasks import outbox
 from authflow.tasks.protocol import Task
+from authflow.testing import KEY, Clock, Mailbox
 from authflow.user import User
 from authflow.web.app import Edge, create_app
 from authflow.web.tasks import endpoint
-from tests.engine_kit import KEY, Clock
-from tests.web_kit import Outbox
 
 BASE_URL = "https://login.example.org"
 QUEUE = "cloudtasks:demo-project/europe-west1/mail"
@@ -141,7 +140,7 @@ async def make_desk(
         **more,
     }
     clock, handler = Clock(), Recorder()
-    app = build(Settings(**values), user=User(), transport=Outbox(), clock=clock, observers=observers)
+    app = build(Settings(**values), user=User(), transport=Mailbox(), clock=clock, observers=observers)
     app = replace(app, handlers={NAME: handler})
     await app.open(with_worker=False)
     edge = create_app(app)

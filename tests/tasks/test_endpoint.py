@@ -18,8 +18,8 @@ from authflow.store.protocol import Insert, Key, Update
 from authflow.tasks import outbox
 from authflow.tasks.cloud_tasks import OVERDUE, PATH
 from authflow.tasks.protocol import TaskFailed
+from authflow.testing import GoogleIssuer
 from authflow.web import tasks as web_tasks
-from tests.parts.google_issuer import GoogleIssuer
 from tests.tasks.calls import ACCOUNT, BASE_URL, FROM_CRON, NAME, QUEUE_PATH, Desk, make_desk
 from tests.tasks.fake_cloud_tasks import FakeCloudTasks
 

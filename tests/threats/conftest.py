@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from authflow.testing import Site, make_site
 from tests.threats.tools import Open
-from tests.web_kit import Site, make_site
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from authflow.testing import Site, make_site
 from tests.threats.tools import Open, enrol, recovery_link, who
-from tests.web_kit import Site, make_site
 
 EDGES = [
     datetime(2026, 3, 1, 23, 59, tzinfo=UTC),

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from authflow.seam import Call
-from tests.engine_kit import PASSWORD
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from tests.threats.tools import enrol, who
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from authflow.testing import Site
 from tests.threats.tools import enrol, who
-from tests.web_kit import Site
 
 
 async def test_a_code_is_refused_the_second_time_in_another_session(site: Site) -> None:

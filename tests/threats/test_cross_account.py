@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from authflow.testing import ADA, PASSWORD, Site, make_site
 from authflow.web.routes import Assurance
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Site, make_site
 
 PREFIXES = ("", "/json", "/admin", "/vi")
 BOB = "bob@example.org"

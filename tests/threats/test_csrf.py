@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from tests.engine_kit import PASSWORD
+from authflow.testing import ADA, BASE_URL, PASSWORD, Person, Site
 from tests.threats.tools import who
-from tests.web_kit import ADA, BASE_URL, Person, Site
 
 BOB = "bob@example.org"
 EVIL = "https://evil.example"

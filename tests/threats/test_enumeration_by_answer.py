@@ -13,9 +13,8 @@ import pytest
 
 from authflow.model import Status
 from authflow.seam import Call
-from tests.engine_kit import PASSWORD
+from authflow.testing import PASSWORD, Page, Site, make_site
 from tests.threats.tools import Open
-from tests.web_kit import Page, Site, make_site
 
 KNOWN = "known@example.org"
 NAMES = {

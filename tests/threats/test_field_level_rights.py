@@ -16,8 +16,8 @@ from authflow.managing import Managing
 from authflow.model import Account, Role, Status
 from authflow.records import account_key
 from authflow.store.protocol import Update
+from authflow.testing import ADA, Person, Site, make_site
 from authflow.user import User
-from tests.web_kit import ADA, Person, Site, make_site
 
 PREFIXES = ("", "/json", "/admin", "/vi")
 BOB = "bob@example.org"

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.parts.google_issuer import GoogleIssuer, SigningKey, base64url
+from authflow.testing import GoogleIssuer, make_site
+from authflow.testing.signing import SigningKey, base64url
 from tests.tasks.calls import (
     ACCOUNT,
     BASE_URL,
@@ -28,7 +29,6 @@ from tests.tasks.calls import (
     Headers,
     make_desk,
 )
-from tests.web_kit import make_site
 
 Forge: TypeAlias = Callable[[GoogleIssuer], Headers]
 REFUSED = {403, 404, 405}

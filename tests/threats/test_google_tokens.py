@@ -22,12 +22,13 @@ from authflow.federated import Assertion
 from authflow.federation import linking
 from authflow.messages import sentence
 from authflow.model import Account, Credential, Status
+from authflow.testing import ADA, PASSWORD, GoogleIssuer, Page, Site, make_site
+from authflow.testing.google import OUTAGES
+from authflow.testing.google_people import ADAS_SUBJECT, CLIENT_ID, LINK, LOGIN, attribute, come, tell, token_on
+from authflow.testing.signing import SigningKey
 from authflow.user import User
 from providers.google_account import ISSUER, GoogleAccount
-from tests.parts.google_issuer import OUTAGES, GoogleIssuer, SigningKey
-from tests.parts.google_people import ADAS_SUBJECT, CLIENT_ID, LINK, LOGIN, attribute, come, tell, token_on
 from tests.threats.tools import Registering, who
-from tests.web_kit import ADA, PASSWORD, Page, Site, make_site
 
 PROFILE = "/user/view/self"
 FOREIGN = SigningKey("key-1")

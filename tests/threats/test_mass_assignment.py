@@ -10,9 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from authflow.model import Status
-from tests.engine_kit import PASSWORD
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from tests.threats.tools import Open, recovery_link, who
-from tests.web_kit import ADA, Person, Site, make_site
 
 BOB = "bob@example.org"
 NEW = "another long password"

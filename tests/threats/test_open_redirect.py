@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Site
+from authflow.testing import ADA, PASSWORD, Site
 
 HOST = "evil.example"
 

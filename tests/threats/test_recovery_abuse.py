@@ -9,12 +9,11 @@ import pytest
 
 from authflow.mail.protocol import MailUnavailable
 from authflow.model import Status
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.throttle import Limits, SlidingWindow
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
 from tests.threats.tools import Open, enrol, recovery_link, who
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 NEW = "another long password"

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.web_kit import ADA, Person, Site, make_site
+from authflow.testing import ADA, Person, Site, make_site
 
 BOB = "bob@example.org"
 

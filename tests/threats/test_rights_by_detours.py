@@ -11,10 +11,10 @@ from authflow.fields import Field, FieldType
 from authflow.model import Role, Status
 from authflow.records import account_key
 from authflow.store.protocol import Put
+from authflow.testing import ADA, BASE_URL, make_site
 from authflow.user import User
 from tests.federation.elsewhere import Open as Federated
 from tests.federation.elsewhere import come
-from tests.web_kit import ADA, BASE_URL, make_site
 
 EVE, BOB = "eve@example.org", "bob@example.org"
 PROFILE = "/user/view/self"

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
+from authflow.testing import ADA, Page, Person, Site, make_site
 from authflow.tokens import digest
 from tests.threats.tools import Open, codes_on, secret_on
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 FIRST = "Canary-first-password-1"
 SECOND = "Canary-second-password-2"

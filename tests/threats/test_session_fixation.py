@@ -10,10 +10,9 @@ import pytest
 
 from authflow.seam import Call
 from authflow.store.protocol import Update
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from authflow.web.cookies import SessionToken
-from tests.engine_kit import PASSWORD
 from tests.threats.tools import Open, enrol, recovery_link, who
-from tests.web_kit import ADA, Person, Site, make_site
 
 BOB = "bob@example.org"
 NEW = "another long password"

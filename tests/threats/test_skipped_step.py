@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 
 from authflow.store.protocol import Update
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
-from tests.engine_kit import PASSWORD
 from tests.threats.tools import secret_on, who
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 BOBS_SECRET = bytes(range(60, 80))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine_kit import PASSWORD
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from tests.threats.tools import who
 from tests.vi_kit import HARDWARE, LOGIN, OTP, post, site_with_two_factors
-from tests.web_kit import ADA, Person, Site, make_site
 
 BESIDE = "/vi/user/auth_userpassword/edit"
 BESIDE_OTP = "/vi/user/f2_timebasedotp/edit"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from base64 import b32decode
 
+from authflow.testing import ADA, Page, Person, Site
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.web_kit import ADA, Page, Person, Site
 
 
 class Registering(UserPassword):

@@ -15,10 +15,9 @@ from authflow.model import Credential, Status
 from authflow.passwords import PasswordHasher
 from authflow.store.protocol import Write
 from authflow.store.sqlite import SqliteStore, _statement
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from authflow.testing import ADA, make_site
 from tests.threats.tools import Open
-from tests.web_kit import ADA, make_site
 
 
 async def test_405_of_a_plain_path_names_what_is_allowed():

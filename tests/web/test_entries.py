@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from authflow.model import Status
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from authflow.user import User
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Person, Site, make_site
 
 PREFIXES = ("/json", "/admin")
 BOB = "bob@example.org"

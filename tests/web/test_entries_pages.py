@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.web_kit import ADA, Page, Person, Site, make_site
+from authflow.testing import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 ROOT = "root@example.org"

@@ -12,12 +12,11 @@ from authflow.errors import StoreUnavailable
 from authflow.model import Factor, Status
 from authflow.provider import PrimaryProvider
 from authflow.seam import Call
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from authflow.web.csrf import STATIC_KEY_HEADERS
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 BOB = "bob@example.org"
 NEW = "another long password"

@@ -14,11 +14,10 @@ from authflow.errors import ConfigurationError
 from authflow.fields import Field
 from authflow.provider import Ask, PrimaryProvider, Rejected
 from authflow.settings import Settings
+from authflow.testing import KEY, Page, Site, make_site
 from authflow.user import User
 from authflow.web.app import create_app
 from authflow.web.page_policy import page_policies
-from tests.engine_kit import KEY
-from tests.web_kit import Page, Site, make_site
 
 STRICT = "same-origin"
 

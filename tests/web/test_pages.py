@@ -9,11 +9,10 @@ from datetime import timedelta
 import pytest
 
 from authflow.model import Status
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 NEW = "another long password"
 BOB = "bob@example.org"

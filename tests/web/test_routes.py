@@ -15,12 +15,11 @@ import pytest
 
 from authflow.errors import ConfigurationError, StoreUnavailable
 from authflow.seam import Call
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.user import User
 from authflow.web.csrf import binding_of
 from authflow.web.routes import Assurance, Route, table
 from providers.user_password import UserPassword
-from tests.engine_kit import PASSWORD
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 PREFIXES = ("", "/json", "/admin", "/vi")

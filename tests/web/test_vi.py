@@ -7,9 +7,9 @@ from base64 import b32decode
 import pytest
 
 from authflow.model import Status
+from authflow.testing import ADA, PASSWORD, Person, Site, make_site
 from authflow.user import User
 from authflow.web.app import Edge, create_app
-from tests.engine_kit import PASSWORD
 from tests.vi_kit import (
     BOB,
     ENVELOPE,
@@ -26,7 +26,6 @@ from tests.vi_kit import (
     post,
     site_with_two_factors,
 )
-from tests.web_kit import ADA, Person, Site, make_site
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_kit import PASSWORD
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from tests.vi_kit import BOB, NEW, Open, TwoFactors, site_with_two_factors
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 PASSWORDS = "/user/auth_userpassword/"
 

@@ -6,10 +6,9 @@ import re
 
 import pytest
 
+from authflow.testing import ADA, PASSWORD, Page, Person, Site, make_site
 from authflow.web.csrf import STATIC_KEY_HEADERS
-from tests.engine_kit import PASSWORD
 from tests.vi_kit import HARDWARE, NEW, Old, TwoFactors, site_with_two_factors
-from tests.web_kit import ADA, Page, Person, Site, make_site
 
 SKEY_MARKERS = ("staticSessionKey", "STATIC_SESSION_KEY", "Sec-X-ViUR-StaticSessionKey")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from authflow.testing import ADA, PASSWORD, Site, make_site
 from authflow.user import User
 from authflow.web.vi_config import VERSIONS
 from providers.google_account import GoogleAccount
-from tests.engine_kit import PASSWORD
 from tests.vi_kit import LOGIN, Old, action_of, log_in, post
-from tests.web_kit import ADA, Site, make_site
 
 CLIENT_ID = "1234-abc.apps.googleusercontent.com"
 CLIENT_ID_KEY = "admin.user.google.clientID"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from authflow.testing import ADA, Person, Site, make_site
 from tests.vi_kit import BOB, ENVELOPE, NEW, Old, action_of, log_in, post
-from tests.web_kit import ADA, Person, Site, make_site
 
 
 @pytest.fixture
