@@ -157,8 +157,11 @@ class Bench:
         provider.configure(self.environment)
         return provider
 
-    async def person(self, name: str = "ada@example.org") -> Person:
+    async def person(self, name: str = "ada@example.org", *, app: Application | None = None) -> Person:
         """Make an account and equip it; a while later it is there. In no store: see `stored`.
+
+        Args:
+            app: By whose keys, if not the bench's own.
 
         Raises:
             NotShown: Nobody knows how.
@@ -168,9 +171,10 @@ class Bench:
         now = self.clock()
         account = Account(new_id(), name, canonical_name(name), now, now, email=name, profile={"firstname": "Ada"})
         kit = self.kit(self.fresh())
-        flow = self.app.engine.start(subject=account.id, epoch=account.epoch)
-        with self.app.services.pool.reserve() as slot:
-            context = self.app.engine.context(flow, self.provider, account=account, slot=slot)
+        app = app or self.app
+        flow = app.engine.start(subject=account.id, epoch=account.epoch)
+        with app.services.pool.reserve() as slot:
+            context = app.engine.context(flow, self.provider, account=account, slot=slot)
             try:
                 credential = await kit.equip(context)
             except CannotBeShown as error:

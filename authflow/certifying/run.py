@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 
-from authflow.certifying import asking, declared, ending, enrolling, judging, proving, remote
+from authflow.certifying import asking, declared, ending, enrolling, judging, pages, proving, remote, served
 from authflow.certifying.bench import Bench
 from authflow.certifying.check import Check
 from authflow.certifying.kit import Kit
@@ -26,6 +26,8 @@ CHECKS: tuple[Check, ...] = (
     *proving.CHECKS,
     *remote.CHECKS,
     *enrolling.CHECKS,
+    *pages.CHECKS,
+    *served.CHECKS,
     *ending.CHECKS,
     *declared.AT_THE_END,
 )

@@ -1,0 +1,304 @@
+"""Checks of whole logins over HTTP: who gets in, how often, and what is heard of the secrets on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import timedelta
+
+from authflow.certifying import hostile
+from authflow.certifying.bench import Bench, is_one_time
+from authflow.certifying.check import check
+from authflow.certifying.judging import fields_of
+from authflow.certifying.kit import CannotBeShown
+from authflow.certifying.proving import secrets_of
+from authflow.certifying.report import DoesNotApply, Failed, NotShown
+from authflow.certifying.visiting import Browser, Page, Site, Step
+from authflow.fields import FieldType
+from authflow.mail.protocol import Mail
+from authflow.powers import Enrols
+from authflow.provider import Ask, PrimaryProvider, Redirect, SecondFactorProvider
+
+_OVER_HTTP = (
+    "",
+    "\x00",
+    "x" * 5000,
+    "' OR '1'='1",
+    "<script>alert(1)</script>",
+    "\uff11\uff12\uff13\uff14\uff15\uff16",
+)
+
+
+async def _logged_in(site: Site, browser: Browser) -> tuple[Step, dict[str, str], Page]:
+    step = await site.step(browser)
+    values = await site.values(step)
+    page = await site.answer(browser, step)
+    return step, values, page
+
+
+@check("a person can log in with it", mend="see right_answer; the log line of the fault is above", needs_kit=True)
+async def login_works(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        browser = site.browser()
+        _, _, page = await _logged_in(site, browser)
+        if not await site.is_logged_in(browser):
+            lines = [line for line in site.log.lines if "Error" in line or "Violation" in line]
+            raise Failed(f"the right answer over HTTP came to {page.status} {lines[-1][:200] if lines else ''}")
+    finally:
+        await site.close()
+
+
+@check("nothing that is sent over HTTP ends in a fault or a login", mend="see hostile_is_refused", needs_kit=True)
+async def hostile_over_http(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        for text in _OVER_HTTP:
+            browser = site.browser()
+            step = await site.step(browser)
+            names = [declared.name for declared in fields_of(step.ask)] or ["code", "error"]
+            page = await site.send(browser, step, dict.fromkeys(names, text))
+            await _demand_not_in(site, browser, page, ascii(text)[:40])
+        browser = site.browser()
+        step = await site.step(browser)
+        form = step.page.form(site.path) or {}
+        for odd in ("\\ud800", "5", "[1]", "{}", "null"):
+            value = f'"{odd}"' if odd.startswith("\\") else odd
+            names = [declared.name for declared in fields_of(step.ask)] or ["code"]
+            said = [f'"{name}": {value}' for name in names] + [f'"flow": {json.dumps(form.get("flow", ""))}']
+            body = f"{{{', '.join(said)}}}"
+            page = await browser.post(f"/json{site.path}", {"body": body}, media="application/json")
+            await _demand_not_in(site, browser, page, f"JSON {odd}")
+    finally:
+        await site.close()
+
+
+async def _demand_not_in(site: Site, browser: Browser, page: Page, what: str) -> None:
+    if page.status >= 500:
+        raise Failed(f"{what} ended in a fault, {page.status}")
+    if await site.is_logged_in(browser):
+        raise Failed(f"{what} logs somebody in")
+
+
+@check(
+    "the same answer twice logs nobody in twice: one after the other, elsewhere, or at once",
+    mend="see replay_is_refused: what was used must be spent in Verified.credential or named by single_use",
+    needs_kit=True,
+)
+async def one_answer_one_login(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        first, same, other = site.browser(), site.browser(), site.browser()
+        step = await site.step(first)
+        values = await site.values(step)
+        elsewhere = await site.step(other)
+        same.cookies = dict(first.cookies)
+        await asyncio.gather(
+            site.send(first, step, values), site.send(same, step, values), site.send(other, elsewhere, values)
+        )
+        counted = [await site.is_logged_in(one) for one in (first, same, other)]
+        if not any(counted):
+            raise NotShown("none of three answers at once was accepted")
+        if first.cookies == same.cookies:
+            counted[1] = False
+        if counted[0] and counted[1]:
+            raise Failed("two submissions of one form at the same time log in twice")
+        if not is_one_time(bench.provider):
+            return
+        if counted[2] and (counted[0] or counted[1]):
+            raise Failed("one answer, sent from two browsers at the same time, logs in twice")
+        late = site.browser()
+        await site.send(late, await site.step(late), values)
+        if await site.is_logged_in(late):
+            raise Failed("an answer that was used logs in once more")
+    finally:
+        await site.close()
+
+
+@check("an answer that comes too late logs nobody in", mend="see answers_age", needs_kit=True)
+async def late_is_too_late(bench: Bench) -> None:
+    if isinstance(bench.provider, PrimaryProvider):
+        raise DoesNotApply
+    site = await Site.open(bench)
+    now = bench.clock.now
+    try:
+        browser = site.browser()
+        step = await site.step(browser)
+        bench.clock.pass_by(timedelta(minutes=11))
+        await site.send(browser, step, await site.values(step))
+        if await site.is_logged_in(browser):
+            raise Failed("eleven minutes after the first step the second one is still accepted")
+    finally:
+        bench.clock.now = now
+        await site.close()
+
+
+@check(
+    "nobody comes back by GET who was not sent away", mend="leave state and coming back to the engine", needs_kit=True
+)
+async def comeback_needs_leaving(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        browser, stranger = site.browser(), site.browser()
+        step = await site.step(browser)
+        values = await site.values(step)
+        if isinstance(step.ask, Redirect):
+            # In another browser the state means nothing.
+            await site.send(stranger, step, values)
+            if await site.is_logged_in(stranger):
+                raise Failed("what came back logs in a browser that was not sent away")
+            return
+        back = Step(step.page, step.flow, Redirect("https://elsewhere.example/"), step.reference)
+        await site.send(browser, back, values)
+        if await site.is_logged_in(browser):
+            raise Failed("an answer by GET logs in somebody who was not sent away")
+    finally:
+        await site.close()
+
+
+@check(
+    "no secret is heard of: not in pages, addresses, logs, events, traces, mails or repr",
+    mend="declare secret fields PASSWORD or CODE; field(repr=False); log nothing that was typed; scratch, not params",
+    needs_kit=True,
+)
+async def secrets_are_kept(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        browser = site.browser()
+        step = await site.step(browser)
+        values = await site.values(step)
+        wrong = hostile.wrong(values, hostile.proving(fields_of(step.ask), values))
+        await site.send(browser, step, wrong)
+        again = site.browser()
+        step, values, _ = await _logged_in(site, again)
+        await again.get("/user/view/self")
+        await site.run_tasks()
+        secrets = secrets_of(bench, site.person, step.ask, values)
+        for what, text in secrets_of(bench, site.person, step.ask, wrong):
+            if "submitted" in what:
+                secrets.append((f"{what}, which was wrong,", text))
+        _demand_unheard(site, secrets, step)
+        _demand_mute(bench, site, step, secrets)
+    finally:
+        await site.close()
+
+
+def _demand_unheard(site: Site, secrets: list[tuple[str, str]], step: Step) -> None:
+    heard = [*site.heard, *(("the log", line) for line in site.log.lines)]
+    for mail in site.post.mails:
+        is_code = isinstance(step.ask, Ask) and step.ask.delivery is not None
+        heard.append(("the subject of a mail", mail.subject))
+        if not is_code:
+            heard.append(("a mail", mail.text + (mail.html or "")))
+    heard += [(f"a stored {kind}", text) for kind, text in site.stored()]
+    for what, text in secrets:
+        pattern = re.compile(rf"(?<![A-Za-z0-9]){re.escape(text)}(?![A-Za-z0-9])")
+        for where, said in heard:
+            if text in said and pattern.search(said):
+                raise Failed(f"{what} stands in {where}")
+
+
+def _demand_mute(bench: Bench, site: Site, step: Step, secrets: list[tuple[str, str]]) -> None:
+    provider = bench.fresh()
+    shown = [
+        ("repr of the provider", repr(provider) + str(provider)),
+        ("repr of what it asks", repr(step.ask)),
+        ("repr of its credential", repr(site.person.credential)),
+    ]
+    shown += [("repr of its outcomes", repr(outcome)) for outcome in bench.seen.outcomes[-200:]]
+    for what, text in secrets:
+        for where, said in shown:
+            if text in said:
+                raise Failed(f"{what} stands in {where}")
+
+
+@check(
+    "the message with the code goes to the account's address, and the code is in no other place",
+    mend="Delivery(template) names templates/mail/<template>.txt, which shows {{ code }} below its subject",
+    needs_kit=True,
+)
+async def message_carries_the_code(bench: Bench) -> None:
+    site = await Site.open(bench)
+    try:
+        browser = site.browser()
+        step = await site.step(browser)
+        if not isinstance(step.ask, Ask) or step.ask.delivery is None:
+            raise DoesNotApply
+        code = next(iter(_codes(step, await site.values(step))), "")
+        await site.run_tasks()
+        mails: list[Mail] = site.post.mails
+        if len(mails) != 1 or mails[0].to != site.person.account.email:
+            raise Failed(f"{len(mails)} mails went out; one to the account's address is due")
+        if code not in mails[0].text:
+            raise Failed("the mail does not hold the code that is asked for")
+        if mails[0].html is not None and code not in mails[0].html:
+            raise Failed("the HTML of the mail does not hold the code")
+        if site.path in mails[0].text:
+            raise Failed("the mail holds an address that answers: whoever follows links for people would use it up")
+    finally:
+        await site.close()
+
+
+def _codes(step: Step, values: dict[str, str]) -> list[str]:
+    return [values[f.name] for f in fields_of(step.ask) if f.type is FieldType.CODE and f.name in values]
+
+
+@check(
+    "people add it, log in with it and take it away again",
+    mend="begin_enrolment, answer_enrolment and answer must fit together; see the checks of enrolling",
+    needs_kit=True,
+)
+async def factor_comes_and_goes(bench: Bench) -> None:
+    if not isinstance(bench.provider, SecondFactorProvider) or not isinstance(bench.provider, Enrols):
+        raise DoesNotApply
+    site = await Site.open(bench, is_equipped=False)
+    now = bench.clock.now
+    try:
+        browser = site.browser()
+        await site.open_second(browser)
+        secrets = await _enrol(site, browser)
+        bench.clock.pass_by(site.person.kit.wait)
+        after = await browser.get("/user/view/self")
+        if after.status != 200:
+            raise Failed(f"after the enrolment the person is not logged in (status {after.status})")
+        for what, text in secrets:
+            if text in after.text:
+                raise Failed(f"{what} is shown again after the enrolment")
+        fresh = site.browser()
+        _, _, page = await _logged_in(site, fresh)
+        if not await site.is_logged_in(fresh):
+            raise Failed(f"the factor that was just added is not accepted (status {page.status})")
+        remove = f"/user/{bench.provider.path}/remove"
+        form = (await fresh.get(remove)).form(remove)
+        page = await fresh.post(remove, form or {})
+        if page.status != 303:
+            raise Failed(f"it cannot be taken away (status {page.status})")
+    finally:
+        bench.clock.now = now
+        await site.close()
+
+
+async def _enrol(site: Site, browser: Browser) -> list[tuple[str, str]]:
+    """Add the factor as its owner does; return what must not be shown again."""
+    add = f"/user/{site.bench.provider.path}/add"
+    form = (await browser.get(add)).form(add) or {}
+    begun = await site.begin_enrolment(browser)
+    context = site.app.engine.context(begun.flow, site.bench.provider, account=site.person.account)
+    if not isinstance(begun.ask, Ask):
+        raise Failed("enrolling does not ask for anything")
+    try:
+        values = dict(await site.person.kit.confirm(begun.ask, context))
+    except CannotBeShown as error:
+        raise NotShown(str(error)) from error
+    page = await browser.post(add, {**form, "flow": site.app.engine.sealer.handle(begun.flow), **values})
+    if page.status != 303 and "/user/recovery" not in page.text and page.form(add) is not None:
+        raise Failed(f"the right confirmation does not end the enrolment (status {page.status})")
+    names = ("secret", "uri", "qr")
+    return [(f"the param {name}", str(begun.ask.params[name])) for name in names if begun.ask.params.get(name)]
+
+
+CHECKS = (
+    login_works, hostile_over_http, one_answer_one_login, late_is_too_late, comeback_needs_leaving, secrets_are_kept,
+    message_carries_the_code, factor_comes_and_goes,
+)  # fmt: skip
