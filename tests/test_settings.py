@@ -58,6 +58,8 @@ def test_a_bare_laptop_needs_no_setting() -> None:
         ("TEMPLATES", "/srv/templates", "templates", "/srv/templates"),
         ("BCRYPT_ROUNDS", "14", "bcrypt_rounds", 14),
         ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        ("TESTING", "1", "testing", True),
+        ("TESTING", "0", "testing", False),
         ("ADMIN", "root@example.org", "admin", "root@example.org"),
         ("WORKERS", "4", "workers", 4),
         ("BCRYPT_ROUNDS", "  ", "bcrypt_rounds", 12),
@@ -78,6 +80,7 @@ def test_each_variable_is_read(name: str, value: str, attribute: str, expected: 
         *(("BCRYPT_ROUNDS", bad) for bad in ("3", "21", "-1", "12.0", "x", "1e1", "\uff11\uff12", "9" * 5000)),
         *(("TRUSTED_PROXIES", bad) for bad in ("-1", "17", "two")),
         *(("WORKERS", bad) for bad in ("0", "257", "auto")),
+        *(("TESTING", bad) for bad in ("2", "yes", "canary")),
     ],
 )
 def test_a_bad_value_is_refused_by_the_variables_name_and_never_shown(name: str, value: str) -> None:
@@ -90,6 +93,18 @@ def test_a_bad_value_is_refused_by_the_variables_name_and_never_shown(name: str,
 def test_a_store_in_memory_cannot_be_shared() -> None:
     with pytest.raises(ConfigurationError, match="AUTHFLOW_STORE"):
         read(STORE="memory:", WORKERS="2")
+
+
+@pytest.mark.parametrize("where", [{"GAE_ENV": "standard"}, {"K_SERVICE": "login"}, {"AUTHFLOW_BASE_URL": HTTPS}])
+def test_a_deployment_is_not_a_test(where: dict[str, str]) -> None:
+    environment = {**APP_ENGINE, **where}
+    if where != {"GAE_ENV": "standard"}:
+        del environment["GAE_ENV"]
+        environment["AUTHFLOW_TASKS"] = "local:"
+    from_environment(environment)
+
+    with pytest.raises(ConfigurationError, match="AUTHFLOW_TESTING"):
+        from_environment({**environment, "AUTHFLOW_TESTING": "1"})
 
 
 # --- The base URL -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
 from authflow.engine import Engine
@@ -54,7 +54,6 @@ class Kit:
     clock: Clock
     memory: Store
     pool: HashingPool
-    passwords: dict[str, str] = field(default_factory=dict)
 
     @property
     def user(self) -> User:

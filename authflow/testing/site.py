@@ -17,7 +17,7 @@ from authflow.render import Renderer
 from authflow.seam import Observer
 from authflow.settings import Settings
 from authflow.store.protocol import Store
-from authflow.testing.browser import ADDRESS, BASE_URL, Page
+from authflow.testing.browser import ADDRESS, BASE_URL, AsgiApp, Page
 from authflow.testing.clock import Clock
 from authflow.testing.devices import Authenticator
 from authflow.testing.kit import KEY, Details, Kit
@@ -54,6 +54,7 @@ class Site:
         edge: The ASGI application.
         outbox: The mails that it has sent.
         memory: Its bare store.
+        front: An application of your own around the edge, which people talk to instead.
     """
 
     app: Application
@@ -61,6 +62,7 @@ class Site:
     clock: Clock
     outbox: Mailbox
     memory: Store
+    front: AsgiApp | None = None
 
     async def run_tasks(self) -> int:
         """Carry out what was deferred, such as mails; return how many tasks that were."""
@@ -159,7 +161,7 @@ class Site:
     ) -> Person:
         """Return somebody with a fresh browser, and the app of `account_with_totp` unless another is given."""
         return Person(
-            self.edge,
+            self.front or self.edge,
             address=address,
             headers=headers,
             origin=self.app.settings.base_url,

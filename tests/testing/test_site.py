@@ -6,12 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 
 from authflow.errors import ConfigurationError
 from authflow.model import Status
 from authflow.results import LoggedIn, NotProved, StepOwed
 from authflow.testing import ADA, Clock, Site, browser, make_kit, make_site
 from authflow.user import User
+from authflow.web.middleware import SessionMiddleware
 from providers.user_password import UserPassword
 
 BOB = "bob@example.org"
@@ -30,13 +36,16 @@ async def site() -> Site:
 
 async def test_people_are_told_apart_by_name_and_browser(site: Site) -> None:
     await site.account(ADA)
+    await site.account("kim@example.org")
     await site.account(BOB, password="another long password")
-    ada, bob = await site.logged_in(ADA), site.person(name=BOB, password="another long password")
+    ada, kim = await site.logged_in(ADA), await site.logged_in("kim@example.org")
+    bob = site.person(name=BOB, password="another long password")
 
     await bob.log_in()
     phone = ada.elsewhere(address="198.51.100.7")
 
-    assert [(await one.get("/json/user/view/self")).json["values"]["name"] for one in (ada, bob)] == [ADA, BOB]
+    names = [(await one.get("/json/user/view/self")).json["values"]["name"] for one in (ada, kim, bob)]
+    assert names == [ADA, "kim@example.org", BOB]
     assert not await phone.is_logged_in()
     assert (phone.name, phone.address) == (ADA, "198.51.100.7")
 
@@ -126,6 +135,7 @@ async def test_an_https_origin_has_cookies_that_a_browser_keeps_and_others_it_do
 
     assert ada.cookies
     assert all(name.startswith("__Host-") for name in ada.cookies)
+    assert ADA in (await ada.get("https://login.example.org/user/view/self")).words
 
 
 async def test_a_bad_declaration_is_refused_when_the_site_is_made() -> None:
@@ -160,6 +170,33 @@ async def test_an_engine_alone_goes_on_in_the_browser_that_it_began_in() -> None
     done = await kit.engine.submit(kit.provider("time_based_otp"), {"otptoken": site.code()}, visitor)
 
     assert isinstance(done, LoggedIn)
+
+
+async def test_an_account_may_be_without_a_password_and_with_anything_else() -> None:
+    kit = make_kit()
+
+    ada = await kit.account(password=None, roles=("editor",), access=("root",), profile={"firstname": "Ada"})
+
+    assert await kit.records("credential") == []
+    kept = await kit.account_now(ada)
+    assert (kept.roles, kept.access, kept.profile) == (("editor",), ("root",), {"firstname": "Ada"})
+
+
+async def test_people_talk_to_the_application_around_it(site: Site) -> None:
+    async def home(request: Request) -> PlainTextResponse:
+        account = await site.app.engine.user.get_current_user(request)
+        return PlainTextResponse(f"Hello {account.name if account else 'stranger'}")
+
+    await site.account()
+    site.front = Starlette(
+        routes=[Route("/", home), Mount("/", site.edge)],
+        middleware=[Middleware(SessionMiddleware, edge=site.edge)],
+    )
+
+    ada = await site.logged_in()
+
+    assert (await ada.get("/")).text == f"Hello {ADA}"
+    assert (await ada.elsewhere().get("/")).text == "Hello stranger"
 
 
 async def test_an_account_that_is_gone_is_said_to_be() -> None:
