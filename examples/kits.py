@@ -1,6 +1,6 @@
 """People who can use the examples, for certifying them: who holds the list, the device, the account elsewhere.
 
-    authflow check-provider examples.passkey:Passkey --templates examples/templates
+    python -m authflow.cli check-provider examples.passkey:Passkey --templates examples/templates
 
 Each example names its person by `certification`. What they hold is made of software: a list that is read off the page,
 a device that signs as a security key does, an issuer in this process. A new device or issuer is made for each person.
@@ -126,6 +126,11 @@ class PasskeyHolder(Kit):
         if place not in self._signed:
             self._signed[place] = self.device.get(_options(ask), _origin(context))
         return {"response": self._signed[place]}
+
+    async def wrong(self, ask: Ask | Redirect, context: ProviderContext) -> Mapping[str, str]:
+        """Sign with another key, under the same name."""
+        thief = SoftwareDevice(count=self.device.count, id=self.device.id, user_handle=self.device.user_handle)
+        return {"response": thief.get(_options(ask), _origin(context))}
 
 
 def _options(ask: Ask | Redirect) -> Mapping[str, Any]:

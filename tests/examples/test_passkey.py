@@ -1,6 +1,6 @@
 """Passkeys: what a device signs for this site, this flow and this step is taken once, and nothing that is nearly it.
 
-The device is made of software and answers as browsers do; `tests/browser/test_passkey.py` has a real browser.
+The device is made of software and answers as browsers do; `test_in_browser.py` has a real browser.
 """
 
 from __future__ import annotations
