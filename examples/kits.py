@@ -1,6 +1,6 @@
 """People who can use the examples, for certifying them: who holds the list, the device, the account elsewhere.
 
-    python -m authflow.cli check-provider examples.passkey:Passkey --templates examples/templates
+    authflow check-provider examples.passkey:Passkey --templates examples/templates
 
 Each example names its person by `certification`. What they hold is made of software: a list that is read off the page,
 a device that signs as a security key does, an issuer in this process. A new device or issuer is made for each person.
