@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from authflow import declarations
 from authflow.accounts import Accounts
 from authflow.engine import Engine
 from authflow.enrolment import Enrolment
@@ -122,6 +123,7 @@ def build(
         fetching=fetching or fetcher,
     )
     engine = Engine(user or make_user(settings), services)
+    declarations.check(engine.user, engine.registry)
     sending = transport or make_transport(settings)
     return Application(
         settings=settings,

@@ -155,7 +155,7 @@ class Exploration:
             after = self._make(place, move, (*path, move.told))
             if after is not None:
                 found.append(after)
-        if flow.state in OPEN and place.changes == 0 and flow.proofs:
+        if flow.state in OPEN and place.changes == 0 and flow.proofs and not (flow.scratch or flow.rejections):
             found += self._changed(place)
         if flow != twin or dict(flow.scratch) != dict(twin.scratch):
             judge.violated("pure", "the flow that was handed in has been changed", path)

@@ -76,8 +76,11 @@ class Moves:
 
     def proof(self, flow: Flow, provider: str, subject: str, now: datetime) -> Proof:
         """Return the proof that a provider mints at this point."""
-        factor = self._factors.get(provider, Factor.MAILBOX)
-        return Proof(provider, factor, now, flow.id, flow.step, subject, f"submission {flow.step}")
+        return Proof(provider, self.factor(provider), now, flow.id, flow.step, subject, f"submission {flow.step}")
+
+    def factor(self, provider: str) -> Factor:
+        """Return what kind of evidence a provider's proof is; a ticket's is the mailbox."""
+        return self._factors.get(provider, Factor.MAILBOX)
 
     def can_prove(self, flow: Flow, scene: Scene, provider: str) -> bool:
         """Whether the owner of this account can do the open step with this provider."""
@@ -164,7 +167,7 @@ class Moves:
         strangers = (*sorted(self._facts.providers), TICKET, CONSENT, GONE, "")
         bad += [
             (f"a proof of {stranger}, which is not asked for", "acceptance", replace(right, provider=stranger,
-             factor=self._factors.get(stranger, Factor.MAILBOX)))
+             factor=self.factor(stranger)))
             for stranger in strangers if stranger not in accepted
         ]  # fmt: skip
         for told, breaks, proof in bad[2::3] if is_short else bad:

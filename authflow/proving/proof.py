@@ -15,13 +15,17 @@ from authflow.proving.exploring import Exploration
 from authflow.proving.facts import Facts, facts_of
 from authflow.proving.judging import Ground
 from authflow.proving.moves import Moves
+from authflow.proving.rehearsal import rehearsal
 from authflow.proving.report import Report
 from authflow.proving.scenes import BOB, Rigging, Scene, Scenery
-from authflow.proving.served import Served
+from authflow.proving.served import LOGS_IN, Served
+from authflow.proving.sweeps import sweep_levels, sweep_sequences, sweep_starts, sweep_tables
 from authflow.settings import Settings
 from authflow.user import User
 
 Told = Callable[[str], None]
+_SWEPT = 24
+"""Scenes in which every sequence of proofs is asked about."""
 
 
 def prove(
@@ -45,10 +49,14 @@ def prove(
     began = time.perf_counter()
     report = Report(kinds=tuple(kinds))
     app = apart(settings, user)
+    transitions = app.engine.user.transitions
+    wide = apart(settings, rehearsal(transitions))
     try:
         explore(app, report, kinds, "", told)
+        explore(wide, report, kinds, "in a rehearsal with more ways and factors", told)
     finally:
         app.services.pool.close()
+        wide.services.pool.close()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -70,27 +78,65 @@ def explore(app: Application, report: Report, kinds: Sequence[FlowKind], configu
         is_stock_table=not overrides(user, "advance") and user.transitions is None,
     )
     scenery = Scenery(user, facts, *equip(engine))
+    sweep_tables(ground)
+    sweep_levels(ground)
+    sweep_starts(ground)
     ways: set[tuple[FlowKind, tuple[str, ...]]] = set()
     for kind in kinds:
         if not is_served(kind, facts):
             continue
         told(f"{configuration or 'the configuration in force'}: {kind}")
-        for scene in scenes_of(scenery, ground, kind):
+        scenes = tuple(scenes_of(scenery, ground, kind))
+        sweep_sequences(ground, kind, scenes[:_SWEPT])
+        for scene in scenes:
             report.scenarios += 1
             rigging = Rigging(scene.told, *scene.parts)
             other = scenery.scene(flow_for("", kind=kind), rigging, account_id=BOB)
             exploration = Exploration(ground, scenery, kind, scene, other)
             exploration.run()
             ways |= {(kind, way) for way in exploration.completed_by}
+    check_ways(ground, kinds, ways)
+
+
+def check_ways(ground: Ground, kinds: Sequence[FlowKind], ways: set[tuple[FlowKind, tuple[str, ...]]]) -> None:
+    """Look at who got in at all: no offered way, and no factor, may be one that nobody ever gets in by."""
+    facts, report = ground.facts, ground.report
+    about = ground.configuration or "the configuration in force"
+    for kind in kinds:
+        if not is_served(kind, facts):
+            report.note(f"{kind} is not served in {about}, and was not explored")
+        elif not any(of_kind is kind for of_kind, _ in ways):
+            report.violated("way-in", f"nobody ever completes a {kind}", about)
+    if FlowKind.LOGIN not in kinds:
+        return
+    logins = [way for of_kind, way in ways if of_kind is FlowKind.LOGIN]
+    paired = {second for _, second in facts.pairs}
+    for name in (*facts.primaries, *(name for name in facts.factors if name in paired)):
+        if not any(name in way for way in logins):
+            report.violated("way-in", f"nobody ever gets in by {name}", about)
+    for first, second in facts.pairs:
+        if second in facts.substitutes and not ground.configuration:
+            report.note(f"the pair ({first}, {second}) says nothing: {second} only stands in for other factors")
+    for name in facts.factors:
+        without = [primary for primary in facts.primaries if name not in facts.seconds(primary)]
+        without = [primary for primary in without if (primary, None) in facts.pairs]
+        if without and not ground.configuration:
+            report.note(f"whoever has {name} comes in by {' or '.join(without)} without it: no pair joins them")
 
 
 def scenes_of(scenery: Scenery, ground: Ground, kind: FlowKind) -> Iterator[Scene]:
     """Make the scenes that matter for a kind of flow."""
     flow = flow_for("", kind=kind)
-    if kind in (FlowKind.LOGIN, FlowKind.REAUTHENTICATE, FlowKind.STEP_UP, FlowKind.ENROL):
+    if kind in (*LOGS_IN, FlowKind.ENROL):
         hooks = ("remaining_steps", "continue_authentication_flow", "second_factor_succeeded", "authenticate_user")
         tells = any(overrides(ground.user, hook) for hook in hooks)
-        yield from scenery.all_of(flow, tells_accounts_apart=tells)
+        for scene in scenery.all_of(flow, tells_accounts_apart=tells):
+            # What a login and a fresh login have in common was looked at with the login.
+            is_new = kind is FlowKind.LOGIN or not scene.parts[1] or not ground.configuration
+            if is_new or (scene.is_plain and len(scene.parts[1]) != 1):
+                yield replace(
+                    scene, is_plain=scene.is_plain and (kind is not FlowKind.REAUTHENTICATE or not scene.parts[1])
+                )
         return
     yield replace(scenery.scene(flow, next(scenery.riggings())), is_plain=True)
 
