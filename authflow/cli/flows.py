@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from authflow.cli import flows_check, flows_show
+from authflow.cli import flows_check, flows_explain, flows_show
 from authflow.cli.common import groups
 
 app = groups("Prove, draw, explain and replay the flows of this configuration.")
 app.command("check", no_args_is_help=False)(flows_check.check)
 app.command("show", no_args_is_help=False)(flows_show.show)
+app.command("explain", no_args_is_help=False)(flows_explain.explain)

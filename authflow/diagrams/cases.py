@@ -123,7 +123,7 @@ def cases(user: User, rules: Rules, kind: FlowKind) -> Cases:
 
 def demanding(user: User, kind: FlowKind) -> tuple[str, ...]:
     """Return what makes `User.demands_second_factor` demand one: roles and rights, or that it does so of everybody."""
-    flow = _any_flow(kind)
+    flow = any_flow(kind)
     if user.demands_second_factor(_account(), flow):
         return (EVERYBODY,)
     roles = [role.id for role in user.roles]
@@ -146,7 +146,8 @@ def _all(factors: Sequence[str], substitutes: Sequence[str], demanders: Sequence
             yield case | ({DEMANDED} if is_demanded else set()) | ({INACTIVE} if is_inactive else set())
 
 
-def _any_flow(kind: FlowKind) -> Flow:
+def any_flow(kind: FlowKind) -> Flow:
+    """Return an open flow of a kind, for hooks that are handed one."""
     step = Step(StepKind.PROVE, ("any",))
     return Flow("drawing", kind, FlowState.ASKING, (step,), NOW, NOW, subject="somebody", epoch=1)
 

@@ -7,28 +7,20 @@ drawn. Points of a flow that look the same and lead to the same become one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeAlias
 
 from authflow.diagrams.around import around
-from authflow.diagrams.cases import NOW, Case, Cases, cases
+from authflow.diagrams.cases import Case, Cases, cases
 from authflow.diagrams.graph import Arrow, Drawing, EndNode, StepNode
+from authflow.diagrams.walking import WITH_STANDING, Walk
 from authflow.errors import AuthflowError
-from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, ProviderChosen, StepCompleted, StepKind, start
-from authflow.model import Factor, Proof
-from authflow.policy import CONSENT, TICKET, Standing, reached_level
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, StepKind
+from authflow.policy import reached_level
 from authflow.user import User
 
 MOST_STEPS = 8
 """A flow that goes on longer is drawn as one that does not end."""
-
-WITH_STANDING = SESSION_KINDS | {FlowKind.ENROL}
-"""Kinds whose steps are worked out from the subject's live records; the others ask for the same of everybody."""
-
-KNOWN_FROM_THE_START = frozenset({FlowKind.STEP_UP, FlowKind.ENROL})
-"""Kinds that begin with these records at hand."""
-
 
 P = ParamSpec("P")
 _View: TypeAlias = tuple[str, ...]
@@ -61,46 +53,14 @@ def draw(user: User, kind: FlowKind) -> Drawing:
 class _Explorer:
     def __init__(self, user: User, kind: FlowKind, found: Cases) -> None:
         self._user, self._kind, self._cases = user, kind, found
-        self._factors = {p.name: p.factor for p in user.registry.declared.values()}
-        self._factors |= {TICKET: Factor.MAILBOX, CONSENT: Factor.MAILBOX}
+        self._walk = Walk(user, kind)
         self._nodes: list[_Node] = []
         self._known: dict[object, int] = {}
 
     def drawing(self) -> Drawing:
         everybody = self._cases.all if self._kind in WITH_STANDING else (frozenset[str](),)
-        roots = self._below({case: self._tried(self._begun, case) for case in everybody}, 0)
+        roots = self._below({case: self._tried(self._walk.begin, self._cases.standing(case)) for case in everybody}, 0)
         return _numbered(self._kind, self._nodes, roots, len(everybody))
-
-    # --- One case -----------------------------------------------------------------------------------------------------
-
-    def _begun(self, case: Case) -> Flow:
-        is_known = self._kind in KNOWN_FROM_THE_START
-        # As the engine begins: before a first proof nobody is known, and nobody's records are read.
-        verdict = self._user.remaining_steps(self._kind, (), self._standing(case) if is_known else None)
-        return start(
-            flow_id="drawing",
-            kind=self._kind,
-            verdict=verdict,
-            created_at=NOW,
-            deadline_at=NOW + timedelta(hours=24),
-            subject="somebody" if is_known else "",
-            epoch=1 if is_known else 0,
-        )
-
-    def _standing(self, case: Case) -> Standing | None:
-        if self._kind not in WITH_STANDING:
-            return None
-        standing = self._cases.standing(case)
-        return replace(standing, demands_second_factor=False) if self._kind is FlowKind.ENROL else standing
-
-    def _answered(self, case: Case, flow: Flow, provider: str) -> Flow:
-        step = flow.open_step
-        is_chosen = flow.state is FlowState.CHOOSING or (flow.proofs and step and step.kind is StepKind.PROVE)
-        if is_chosen and flow.provider != provider:
-            flow = self._user.advance(flow, ProviderChosen(provider))
-        proof = Proof(provider, self._factors.get(provider, Factor.KNOWLEDGE), NOW, flow.id, flow.step, "somebody")
-        verdict = self._user.remaining_steps(self._kind, (*flow.proofs, proof), self._standing(case))
-        return self._user.advance(flow, StepCompleted(proof, 1, verdict))
 
     def _tried(self, work: Callable[P, Flow], *args: P.args, **kwargs: P.kwargs) -> Flow | str:
         try:
@@ -110,8 +70,6 @@ class _Explorer:
         except Exception as error:
             # An application's own policy broke. Whoever gets here in earnest gets a 503.
             return f"{type(error).__name__}: {error}"
-
-    # --- All of them --------------------------------------------------------------------------------------------------
 
     def _below(self, flows: _Flows, depth: int) -> list[tuple[str, int]]:
         """Return where these flows stand: a condition and a node for each view."""
@@ -129,7 +87,10 @@ class _Explorer:
             node.around = around(self._user, next(iter(flows.values())))
             for provider in dict.fromkeys(name for step in steps for name in step.accepted):
                 answering = {case: flow for case, flow in flows.items() if flow.accepts(provider)}
-                after = {case: self._tried(self._answered, case, flow, provider) for case, flow in answering.items()}
+                after = {
+                    case: self._tried(self._walk.answer, flow, provider, self._cases.standing(case))
+                    for case, flow in answering.items()
+                }
                 leads = self._below(after, depth + 1)
                 among = self._cases.condition(answering, flows)
                 node.leads[provider] = [(" and ".join(filter(None, (among, said))), to) for said, to in leads]
