@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 
 from authflow.diagrams.cases import DEMANDED, INACTIVE, ORPHANED, Cases, _cover, demanding
 from authflow.diagrams.graph import Arrow, Drawing, StepNode
-from authflow.errors import BadInput
-from authflow.flow import TRANSITIONS, FlowCancelled, FlowKind, FlowState, Owing, Step, StepKind, Verdict
+from authflow.errors import BadInput, IllegalTransition
+from authflow.flow import (
+    TRANSITIONS,
+    Flow,
+    FlowEvent,
+    FlowKind,
+    Owing,
+    SentAway,
+    Step,
+    StepCompleted,
+    StepKind,
+    Verdict,
+)
 from authflow.model import Account, Proof
 from authflow.policy import Standing
 from authflow.registry import ProviderSpec
@@ -125,24 +136,31 @@ def test_a_flow_without_end_is_drawn_as_one() -> None:
     assert [end.words for end in of(Endless()).ends] == ["not ended after 8 steps"]
 
 
-class NoWayOut(User):
+class AtHome(User):
+    """Sends nobody anywhere."""
+
     transitions: ClassVar = {
-        state: {event: targets for event, targets in edges.items() if event is not FlowCancelled}
+        state: {event: targets for event, targets in edges.items() if event is not SentAway}
         for state, edges in TRANSITIONS.items()
     }
 
 
 def test_what_the_table_leaves_out_is_said() -> None:
-    assert ("given up", "cannot happen", ()) in of(NoWayOut()).around
-    assert ("given up", "cancelled", ()) in of(User()).around
+    assert ("sent to a remote party", "cannot happen", ()) in of(AtHome()).around
+    assert ("sent to a remote party", "away", ()) in of(User()).around
 
 
-class Nowhere(User):
-    transitions: ClassVar = {**TRANSITIONS, FlowState.ASKING: {}}
+class Stuck(User):
+    """Completes no step."""
+
+    def advance(self, flow: Flow, event: FlowEvent) -> Flow:
+        if isinstance(event, StepCompleted):
+            raise IllegalTransition("no step is ever done")
+        return super().advance(flow, event)
 
 
-def test_a_table_by_which_no_step_completes_leads_to_a_fault() -> None:
-    assert {end.words for end in of(Nowhere()).ends} == {"fault: login/asking: no edge for StepCompleted"}
+def test_an_application_in_which_no_step_completes_leads_to_a_fault() -> None:
+    assert {end.words for end in of(Stuck()).ends} == {"fault: no step is ever done"}
 
 
 def test_ten_wrong_answers_end_a_flow() -> None:
