@@ -255,7 +255,10 @@ class Browser:
     async def _sent(self, form: Form, values: Mapping[str, Value]) -> Page:
         if form.method == "get":
             return await self.get(f"{form.action.partition('?')[0]}?{urlencode(values, doseq=True)}")
-        return await self.post(form.action, values)
+        # As browsers say it of a form on a page of the same site (Fetch Metadata, section 2.3).
+        said = {"origin": self.origin, "sec-fetch-site": "same-origin"}
+        own = {name.lower() for name in self.headers}
+        return await self.post(form.action, values, headers={k: v for k, v in said.items() if k not in own})
 
     def _scope(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Message:
         path, _, query = path.removeprefix(self.origin).partition("?")

@@ -88,9 +88,9 @@ class ContendedStore:
         """Raise `StoreConflict` at a commit, and write nothing."""
         self._plan(_Trouble.CONFLICT, "commit", kinds, times)
 
-    def answer_stale(self, operation: str = "get", *, kinds: Sequence[str] = (), times: int = 1) -> None:
+    def answer_stale(self, *, kinds: Sequence[str] = (), times: int = 1) -> None:
         """Answer a `get` with what was there before the newest commit that wrote these records."""
-        self._plan(_Trouble.STALE, operation, kinds, times)
+        self._plan(_Trouble.STALE, "get", kinds, times)
 
     def meanwhile(self, work: Callable[[], Awaitable[object]], *, kinds: Sequence[str] = ()) -> None:
         """Have somebody else's work done right before a commit, through this store or around it."""

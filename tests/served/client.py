@@ -44,7 +44,7 @@ class RemotePerson(Person):
     """
 
     def __init__(self, server: Server, *, address: str = "", connection: Connection | None = None) -> None:
-        super().__init__(None, address=address or new_address())  # type: ignore[arg-type]
+        super().__init__(None, address=address or new_address(), origin=server.base_url)  # type: ignore[arg-type]
         self.server = server
         self.connection = connection
 

@@ -130,6 +130,21 @@ async def test_a_pressed_button_sends_its_form(echo: Echo) -> None:
     assert "a%2C" not in echo.bodies[-1]
 
 
+async def test_a_form_says_where_it_comes_from_unless_the_browser_is_told_otherwise(echo: Echo) -> None:
+    for headers, origin in (
+        ({}, "https://login.example.org"),
+        ({"Origin": "https://evil.example"}, "https://evil.example"),
+    ):
+        browser = Browser(echo, origin="https://login.example.org", headers=headers)
+        await browser.get("/")
+        assert echo.header("origin") == headers.get("Origin", "")
+
+        await browser.press("Save it")
+
+        assert (echo.header("origin"), echo.header("sec-fetch-site")) == (origin, "same-origin")
+        assert [name for name, _ in echo.asked[-1]["headers"]].count(b"origin") == 1
+
+
 async def test_a_form_that_asks_is_sent_in_the_address(echo: Echo) -> None:
     browser = Browser(echo)
     await browser.get("/")
