@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 from authflow.apart import apart
+from authflow.cli.main import run
 from authflow.diagrams.mermaid import mermaid
 from authflow.diagrams.sheet import Sheet, sheet
+from authflow.diagrams.svg import svg
 from authflow.diagrams.text import text
 from authflow.flow import FlowKind
 from authflow.settings import from_environment
 from authflow.user import User
 from examples.code_by_mail import CodeByMail
 
+ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden"
+PAGE = ROOT / "docs/flows.md"
+PICTURES = ROOT / "docs/img"
+COMMANDS = {
+    "show": "flows show --kind login",
+    "explain": "flows explain --factors time_based_otp,recovery_codes --kind login --kind recover",
+    "orphan": "flows explain --factors yubikey --kind login",
+}
+"""Commands whose output the page shows, by the block it stands in."""
+
 RENEW = "a flow has changed. If it was meant to: python -m tests.diagrams.renew"
 
 
@@ -40,3 +57,40 @@ def made() -> dict[str, str]:
     """Return what the golden files must hold, by name."""
     stock, demanding = drawn(), drawn(Demanding())
     return {"stock.txt": text(stock), "stock.mmd": mermaid(stock), "demanding.txt": text(demanding)}
+
+
+def pictures() -> dict[str, str]:
+    """Return the pictures of the page, by file name."""
+    login = [FlowKind.LOGIN]
+    return {
+        "flow_login.svg": svg(drawn(kinds=login), with_table=False),
+        "flow_demanding.svg": svg(drawn(Demanding(), login), with_table=False),
+    }
+
+
+def said(command: str) -> str:
+    """Return what a command prints in a deployment without settings."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("AUTHFLOW_", "GAE_", "GOOGLE_"))}
+    with mock.patch.dict(os.environ, bare, clear=True), redirect_stdout(io.StringIO()) as out:
+        assert run(command.split()) == 0
+    return out.getvalue()
+
+
+def page_with(blocks: dict[str, str], page: str) -> str:
+    """Return the page with its blocks as they must be."""
+    for name, content in blocks.items():
+        mark = f"<!-- made: {name} -->\n"
+        before, found, rest = page.partition(mark)
+        assert found, name
+        page = before + mark + content + rest[rest.index("\n<!-- end -->") :]
+    return page
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of the page that are made, by name."""
+    return {name: f"```text\n$ authflow {command}\n\n{said(command)}```" for name, command in COMMANDS.items()}
+
+
+def marks(page: str) -> set[str]:
+    """Return the names of the page's blocks."""
+    return set(re.findall(r"<!-- made: (\w+) -->", page))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -15,9 +14,9 @@ from authflow.flow import TRANSITIONS, FlowKind, Owing, SentAway, Verdict
 from authflow.model import Proof
 from authflow.policy import Standing
 from authflow.user import User
-from tests.diagrams.kit import GOLDEN, RENEW, drawn, made
+from tests.diagrams.kit import COMMANDS, GOLDEN, PAGE, PICTURES, RENEW, blocks, drawn, made, marks, page_with, pictures
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = PAGE.parent.parent
 
 
 @pytest.mark.parametrize("name", ["stock.txt", "stock.mmd", "demanding.txt"])
@@ -27,6 +26,25 @@ def test_the_flows_are_those_of_the_golden_file(name: str) -> None:
 
 def test_every_golden_file_is_compared() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == set(made())
+
+
+@pytest.mark.parametrize("name", ["flow_login.svg", "flow_demanding.svg"])
+def test_the_pictures_of_the_page_are_those_of_the_code(name: str) -> None:
+    assert pictures()[name] == (PICTURES / name).read_text(encoding="utf-8"), RENEW
+
+
+def test_every_picture_of_a_flow_is_made_and_shown() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert {path.name for path in PICTURES.glob("*.svg")} == set(pictures())
+    assert all(f"](img/{name})" in page for name in pictures())
+
+
+def test_the_page_shows_what_the_commands_print() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert marks(page) == set(COMMANDS)
+    assert page_with(blocks(), page) == page, RENEW
 
 
 class Lax(User):
