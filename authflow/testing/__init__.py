@@ -4,7 +4,7 @@ See docs/testing.md. Importing it in a process that is no test raises `Configura
 """
 
 from authflow.testing._guard import refuse_outside_tests
-from authflow.testing.browser import BASE_URL, Browser, Page
+from authflow.testing.browser import BASE_URL, Browser
 from authflow.testing.clock import START, Clock
 from authflow.testing.devices import Authenticator, ButtonToken
 from authflow.testing.faults import FOR_EVER, Faults
@@ -12,6 +12,7 @@ from authflow.testing.forms import Form
 from authflow.testing.google import GoogleIssuer, Issuer
 from authflow.testing.kit import KEY, Kit, browser, make_kit
 from authflow.testing.mail import Mailbox
+from authflow.testing.page import Page
 from authflow.testing.person import ADA, PASSWORD, Person
 from authflow.testing.site import OTP_SECRET, Site, make_site
 from authflow.testing.stores import ContendedStore, Hold

@@ -10,13 +10,10 @@ On loopback, for an application that runs elsewhere (its provider's `certs_url` 
     with GoogleIssuer() as google:
         token = google.id_token(aud="a client id", sub="1", email="ada@example.org", email_verified=True)
         ... certs_url=google.certs_url ...
-
-Run as a program it serves until it is ended, and prints one line of JSON: the address and a token.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
 import struct
@@ -188,19 +185,3 @@ def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
-
-
-def main() -> None:
-    """Serve, and print the address and a token for `--audience`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--audience", default="client-id")
-    parser.add_argument("--sub", default="1")
-    arguments = parser.parse_args()
-    with GoogleIssuer() as google:
-        token = google.id_token(aud=arguments.audience, sub=arguments.sub, email="ada@example.org", email_verified=True)
-        print(json.dumps({"certs_url": google.certs_url, "token": token}), flush=True)
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from authflow.testing.browser import Browser, Page
+from authflow.testing.browser import Browser
 from authflow.testing.google import Issuer
+from authflow.testing.page import Page
 
 CLIENT_ID = "1234-abc.apps.example.org"
 BASE = "/user/auth_googleaccount"

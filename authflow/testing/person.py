@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from authflow.testing.browser import ADDRESS, BASE_URL, AsgiApp, Browser, Page
+from authflow.testing.browser import ADDRESS, BASE_URL, AsgiApp, Browser
 from authflow.testing.devices import Authenticator
+from authflow.testing.page import Page
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"

@@ -17,11 +17,12 @@ from authflow.render import Renderer
 from authflow.seam import Observer
 from authflow.settings import Settings
 from authflow.store.protocol import Store
-from authflow.testing.browser import ADDRESS, BASE_URL, AsgiApp, Page
+from authflow.testing.browser import ADDRESS, BASE_URL, AsgiApp
 from authflow.testing.clock import Clock
 from authflow.testing.devices import Authenticator
 from authflow.testing.kit import KEY, Details, Kit
 from authflow.testing.mail import Mailbox
+from authflow.testing.page import Page
 from authflow.testing.person import ADA, PASSWORD, Person
 from authflow.user import User
 from authflow.web.app import Edge, create_app

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
 import pytest
 
 from authflow.errors import FetchFailed
@@ -95,3 +103,23 @@ def test_claims_can_be_changed_and_left_out(google: Issuer, clock: Clock) -> Non
 def test_issuers_on_loopback_have_ports_of_their_own() -> None:
     with GoogleIssuer() as one, GoogleIssuer() as other:
         assert one.certs_url != other.certs_url
+
+
+def test_it_can_be_served_by_a_program_of_its_own() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "authflow.testing.serve_google", "--audience", CLIENT_ID],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "AUTHFLOW_TESTING": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            said = json.loads(process.stdout.readline())
+            with urllib.request.urlopen(said["certs_url"], timeout=10) as answer:
+                certs = json.load(answer)
+        finally:
+            process.kill()
+
+    assert list(certs) == ["key-1"]
+    assert f'"aud": "{CLIENT_ID}"' in base64.urlsafe_b64decode(said["token"].split(".")[1] + "==").decode()
