@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 
+from authflow.changes import MAX_TRIES, back_off
 from authflow.errors import StoreUnavailable
 from authflow.model import from_instant
-from authflow.store.protocol import Store
+from authflow.store.protocol import Key, Store, Version
 from authflow.tasks import outbox
 from authflow.tasks.protocol import Handler
 from authflow.tasks.work import Outcome, TaskWork, described
@@ -24,6 +25,7 @@ class Crew:
     Attributes:
         free: How many more may begin.
         begun, done: How many did, and how many of those were carried out.
+        fruitless: How many looks in a row have found the very same records and could claim none of them.
         changed: Set whenever one ends.
     """
 
@@ -31,8 +33,10 @@ class Crew:
         self.free = size
         self.begun = 0
         self.done = 0
+        self.fruitless = 0
         self.changed = changed
         self._group = group
+        self._seen: frozenset[tuple[Key, Version]] = frozenset()
 
     async def begin(
         self, store: Store, work: TaskWork, handlers: Mapping[str, Handler], cutoff: datetime, limit: int
@@ -43,9 +47,13 @@ class Crew:
             StoreUnavailable: The outbox could not be read or claimed from.
         """
         page = await store.find(outbox.KIND, outbox.DUE, at_most=from_instant(cutoff), limit=limit)
+        before = self.begun
         for record in page.records:
             if (job := await work.claim(record)) is not None:
                 self._employ(partial(work.carry_out, handlers, job))
+        seen = frozenset((record.key, record.version) for record in page.records)
+        self.fruitless = self.fruitless + 1 if seen and seen == self._seen and self.begun == before else 0
+        self._seen = seen
         return len(page.records)
 
     def _employ(self, work: Callable[[], Awaitable[Outcome]]) -> None:
@@ -95,6 +103,11 @@ async def carry_out_due(
                     await crew.changed.wait()
                 elif not await crew.begin(store, work, handlers, cutoff, min(crew.free, limit - crew.begun)):
                     break
+                elif crew.fruitless:
+                    # Whoever got in between would have moved the record: this is contention, which may not end.
+                    if crew.fruitless >= MAX_TRIES:
+                        raise StoreUnavailable("conflicts did not end")
+                    await back_off(crew.fruitless)
         except StoreUnavailable as error:
             # Raised inside the group, it would cancel handlers that are at work.
             fault = error

@@ -143,4 +143,4 @@ class LocalQueue:
         if self._is_store_away:
             log.info("tasks go on, the store answers again")
         self._is_store_away = False
-        return found == room
+        return found == room and not crew.fruitless

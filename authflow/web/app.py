@@ -6,6 +6,7 @@ Mount it in an application of your own, or serve it alone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -175,10 +176,12 @@ class Edge:
                 answer = self._refused(x, error, render_error)
             except ClientGone:
                 return
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             # The last resort (ASVS 16.5.4): nobody was let in, and the trace is in the log alone.
             log.exception("a request failed")
-            answer = json_renderer.render_error(x, Unavailable())
+            answer = self._fallen(x, render_error)
         await self._send(send, scope, answer)
 
     async def _handle(self, x: Exchange, route: Route) -> View:
@@ -244,6 +247,15 @@ class Edge:
             answer.headers.append((b"set-cookie", self.jar.browser_cookie(x.new_browser_id).encode()))
         return answer
 
+    def _fallen(self, x: Exchange, render: ErrorRenderer) -> Answer:
+        """Answer what nobody has foreseen, without a template if that is what fails."""
+        fault = Unavailable("a request failed, see the trace before")
+        try:
+            return self._refused(x, fault, render)
+        except Exception:
+            log.exception("the page of a failed request failed")
+            return self._refused(x, fault, json_renderer.render_error)
+
     def _apply(self, x: Exchange, answer: Answer, change: SessionChange) -> None:
         """Set the cookies that an answer changes."""
         headers, jar = answer.headers, self.jar
@@ -300,6 +312,12 @@ async def _lost(x: Exchange) -> RequestError:
         if is_reference(x.get("flow")) or is_reference(x.query.get("state", "")):
             return DefinitionChanged("no provider of this name is declared here")
     return NotFound()
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody cancels this request, rather than something inside it having been cancelled."""
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())
 
 
 def _not_allowed() -> Answer:

@@ -212,8 +212,9 @@ async def select(x: Exchange) -> View:
 
 async def cancel(x: Exchange) -> View:
     """Give up what is pending in this browser."""
-    await x.edge.app.engine.waiting.cancel(x.visitor)
+    # Read beforehand: once it is done, no fault may hide it.
     is_logged_in = await x.current() is not None
+    await x.edge.app.engine.waiting.cancel(x.visitor)
     return View(Meaning.DONE, next_path="/user/login", session=SessionChange(is_ended=not is_logged_in))
 
 
