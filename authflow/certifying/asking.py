@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 from authflow.certifying import hostile
 from authflow.certifying.bench import Attempt, Bench
 from authflow.certifying.check import check
+from authflow.certifying.judging import texts_in
 from authflow.certifying.report import DoesNotApply, Failed
 from authflow.errors import AuthflowError, FetchFailed
 from authflow.model import Credential
@@ -55,20 +57,29 @@ async def challenge_is_of_the_flow(bench: Bench) -> None:
     flow = bench.flow()
     first, other = bench.begin(flow), bench.begin(bench.flow())
     later = bench.begin(replace(flow, step=flow.step + 1))
-    long = {
-        name: value
-        for name, value in (first.params.items() if isinstance(first, Ask) else ())
-        if "challenge" in name.lower() or "nonce" in name.lower()
-    }
-    if not long:
+    challenges = _challenges(first)
+    if not challenges:
         raise DoesNotApply
-    for name, value in long.items():
-        if isinstance(value, str) and len(value) < 22:
+    for name, value in challenges.items():
+        if len(value) < 22:
             raise Failed(f"{name} is shorter than 128 bits")
-        if isinstance(other, Ask) and other.params.get(name) == value:
+        if _challenges(other).get(name) == value:
             raise Failed(f"{name} is the same in two flows")
-        if isinstance(later, Ask) and later.params.get(name) == value:
+        if _challenges(later).get(name) == value:
             raise Failed(f"{name} is the same in two steps of a flow")
+
+
+def _challenges(asked: Ask | Redirect) -> dict[str, str]:
+    """Find what is called a challenge or a nonce in what is asked, or in the address somebody is sent to."""
+    if isinstance(asked, Ask):
+        texts = texts_in("", dict(asked.params))
+    else:
+        texts = [(name, values[0]) for name, values in parse_qs(urlsplit(asked.url).query).items()]
+    return {
+        name: value
+        for name, value in texts
+        if name.rpartition(".")[2].lower() in ("challenge", "nonce", "code_challenge")
+    }
 
 
 @check(

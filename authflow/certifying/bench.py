@@ -100,6 +100,7 @@ class Judged:
     error: BaseException | None
     uses: Uses
     who: Identification | None = None
+    seconds: float = 0.0
 
     @property
     def is_verified(self) -> bool:
@@ -120,7 +121,6 @@ class Seen:
 
     outcomes: list[object] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
-    slowest: tuple[float, str] = (0.0, "")
 
 
 class Bench:
@@ -279,6 +279,7 @@ class Bench:
     ) -> Judged:  # fmt: skip
         """Have a submission identified and judged, as the engine does it."""
         provider, uses = provider or self.fresh(), Uses()
+        began = time.thread_time()
         fetching = fetching or attempt.party
         submission = attempt.submission
         who: Identification | None = None
@@ -300,7 +301,7 @@ class Bench:
                 self.seen.errors.append(("identify or answer", f"{type(error).__name__}: {error}"))
                 return Judged(None, error, uses, who)
         self.seen.outcomes.append(outcome)
-        return Judged(outcome, None, uses, who)
+        return Judged(outcome, None, uses, who, time.thread_time() - began)
 
     async def right(self, person: Person, flow: Flow | None = None) -> tuple[Attempt, Verified]:
         """Give an honest answer and have it judged.
@@ -315,13 +316,7 @@ class Bench:
         return attempt, judged.outcome
 
     async def _timed(self, method: str, work: Coroutine[Any, Any, T]) -> T:
-        began = time.thread_time()
-        try:
-            return await self.watch.await_(method, work)
-        finally:
-            took = time.thread_time() - began
-            if took > self.seen.slowest[0]:
-                self.seen.slowest = (took, method)
+        return await self.watch.await_(method, work)
 
     async def close(self) -> None:
         await self.app.close()

@@ -23,6 +23,9 @@ from authflow.tokens import new_id
 LEAST_SECRET = 16
 """Bytes of a secret that a device shares with us (RFC 4226, R6)."""
 
+LEAST_CODE_BITS = 20
+"""Of a look-up secret (NIST SP 800-63B-4, section 3.1.2.1)."""
+
 
 @dataclass
 class _Enrolling:
@@ -190,7 +193,7 @@ async def enrolled_is_usable(bench: Bench) -> None:
 
 
 @check(
-    "codes that are issued are fresh, of 64 bits or more, not stored as they are, and good once each",
+    "codes that are issued are fresh, long enough, from the context's randomness, and not stored as they are",
     mend="draw them from context.random_bytes and keep context.mac digests with the account's id in them",
 )
 async def issued_codes(bench: Bench) -> None:
@@ -205,8 +208,12 @@ async def issued_codes(bench: Bench) -> None:
     again = bench.watch.call("issue", lambda: provider.issue(bench.context(flow, account)))
     if len(set(issued.codes)) != len(issued.codes) or set(issued.codes) & set(again.codes):
         raise Failed("a code was issued twice")
-    if uses.random_bytes < 8 * len(issued.codes):
-        raise Failed("the codes are not drawn from context.random_bytes, or by fewer than 64 bits each")
+    for code in issued.codes:
+        letters = [letter for letter in code if letter.isalnum()]
+        if len(letters) * (3.3 if all(letter.isdigit() for letter in letters) else 5) < LEAST_CODE_BITS:
+            raise Failed(f"a code has fewer than {LEAST_CODE_BITS} bits")
+    if uses.random_bytes * 8 < LEAST_CODE_BITS * len(issued.codes):
+        raise Failed("the codes are not drawn from context.random_bytes")
     stored = json.dumps([dict(c.credential.data) for c in (issued, again)], default=str).lower()
     for code in issued.codes:
         if code.lower() in stored or code.lower().replace("-", "") in stored:

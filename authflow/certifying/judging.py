@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,6 +20,9 @@ from authflow.fields import Field
 from authflow.flow import Flow
 from authflow.model import Account, Credential
 from authflow.provider import Ask, Charge, Redirect, Rejected, Submission, Verified
+
+_TELLING = 0.003
+"""Seconds of work that tell one answer from another over a network."""
 
 _GUESSABLE = 20
 """Characters below which a proof can be guessed, given enough tries."""
@@ -103,7 +110,7 @@ async def shown_is_no_answer(bench: Bench) -> None:
     ask = attempt.ask
     known: dict[str, str] = {"the flow's id": attempt.flow.id, "the provider's name": bench.provider.name}
     if isinstance(ask, Ask):
-        for name, value in _texts("", {**ask.params, **ask.values}):
+        for name, value in texts_in("", {**ask.params, **ask.values}):
             known[f"what the page shows as {name}"] = value
         for declared in ask.fields:
             known[f"the label of {declared.name}"] = declared.label
@@ -112,8 +119,10 @@ async def shown_is_no_answer(bench: Bench) -> None:
     if person is not None:
         known |= {"the account's id": person.account.id, "the account's name": person.account.name}
         if person.credential is not None:
-            for name, value in _texts("", person.credential.data):
+            for name, value in texts_in("", person.credential.data):
                 known[f"what is stored unencrypted as {name}"] = value
+    for text in source_texts(type(bench.provider)):
+        known[f"the text {ascii(text)[:40]} in its source"] = text
     for what, value in known.items():
         if attempt.values and value in attempt.values.values() and what.endswith("name"):
             continue
@@ -123,14 +132,27 @@ async def shown_is_no_answer(bench: Bench) -> None:
             demand_refused(await bench.judge(attempt.of(values), account, credential), what)
 
 
-def _texts(path: str, value: object) -> list[tuple[str, str]]:
+def source_texts(cls: type) -> set[str]:
+    """Find the texts that stand in the code of a class: a word that always works would be one of them."""
+    found: set[str] = set()
+    for one in cls.__mro__:
+        if one is object or one.__module__.startswith("authflow."):
+            continue
+        with suppress(OSError, TypeError, SyntaxError):
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+            values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            found |= {text for text in values if isinstance(text, str) and 3 <= len(text) <= 64 and "\n" not in text}
+    return found
+
+
+def texts_in(path: str, value: object) -> list[tuple[str, str]]:
     """Find every text in plain values, with where it stands."""
     if isinstance(value, str):
         return [(path, value)] if value else []
     if isinstance(value, Mapping):
-        return [found for key, item in value.items() for found in _texts(f"{path}.{key}".strip("."), item)]
+        return [found for key, item in value.items() for found in texts_in(f"{path}.{key}".strip("."), item)]
     if isinstance(value, list | tuple):
-        return [found for at, item in enumerate(value) for found in _texts(f"{path}[{at}]", item)]
+        return [found for at, item in enumerate(value) for found in texts_in(f"{path}[{at}]", item)]
     return [(path, str(value))] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
@@ -156,6 +178,22 @@ async def wrong_is_refused(bench: Bench) -> None:
             other = {**attempt.values, name: (value[:-1], value + "0", value * 2)[form]}
             judged = await bench.judge(attempt.of(other), person.account, person.credential)
             demand_refused(judged, f"{what} the right {name}")
+        await _refuses_other_scripts(bench, person, await bench.attempt(person, flow), name)
+
+
+_DIGITS = str.maketrans("0123456789", "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19")
+
+
+async def _refuses_other_scripts(bench: Bench, person: Person, attempt: Attempt, name: str) -> None:
+    """A code in digits of another script is none: one code would have many spellings, and none of them is spent."""
+    value = attempt.values[name]
+    if value.isascii() and value.isdigit():
+        for what, other in (
+            ("in other digits", value.translate(_DIGITS)),
+            ("with a mark in it", value + "\u200b"),
+        ):
+            judged = await bench.judge(attempt.of({**attempt.values, name: other}), person.account, person.credential)
+            demand_refused(judged, f"the right {name} {what}")
 
 
 async def wrong_attempt(bench: Bench, person: Person, flow: Flow) -> Attempt:
@@ -182,10 +220,9 @@ async def wrong_is_charged(bench: Bench) -> None:
     proving = hostile.proving(fields_of(attempt.ask), attempt.values)
     longest = max((len(attempt.values[name]) for name in proving), default=0)
     if charge is Charge.NOTHING:
-        if (
-            longest >= _GUESSABLE
-            and await person.kit.wrong(attempt.ask, bench.context(attempt.flow, person.account)) is None
-        ):
+        is_typed = any(declared.is_secret for declared in fields_of(attempt.ask))
+        context = bench.context(attempt.flow, person.account)
+        if not is_typed and longest >= _GUESSABLE and await person.kit.wrong(attempt.ask, context) is None:
             raise NotShown("a slip breaks the form of the answer: say by the kit's wrong() what a wrong one looks like")
         raise Failed("a wrong answer of the right form costs nothing: it can be tried without end")
     if charge is Charge.FLOW and longest < _GUESSABLE and not isinstance(bench.provider, FederatedProvider):
@@ -218,6 +255,14 @@ async def nobody_is_like_wrong(bench: Bench) -> None:
         said, expected = nobody.said(), wrong.said()
         if said != expected:
             raise Failed(f"a wrong answer comes to {expected}, and one for nobody to {said}")
+        quick, slow = sorted((nobody.seconds, wrong.seconds))
+        if slow - quick > _TELLING and slow > 3 * quick:
+            # Once more, since the machine may have been busy with something else.
+            ours = [(await tried(account, None)).seconds for _ in range(3)]
+            theirs = [(await tried(person.account, held)).seconds for _ in range(3)]
+            quick, slow = sorted((min(ours), min(theirs)))
+            if slow - quick > _TELLING and slow > 3 * quick:
+                raise Failed(f"a wrong answer and one for nobody take {slow * 1000:.0f} ms and {quick * 1000:.0f} ms")
         for use in ("hash", "verify", "fetch", "id_token"):
             if nobody.uses.counts[use] != wrong.uses.counts[use]:
                 raise Failed(

@@ -229,7 +229,7 @@ async def whole_answer_counts(bench: Bench) -> None:
     person = await bench.person()
     attempt = await bench.attempt(person)
     name = next(iter(hostile.proving(fields_of(attempt.ask), attempt.values)))
-    long = "Grüße from a very long sentence that goes on and on, well beyond 72 bytes, up to its end: A"
+    long = "Grünes from a very long sentence that goes on and on, well beyond 72 bytes, up to its end: A"
     with bench.app.services.pool.reserve() as slot:
         made = await provider.new_credential(long, bench.context(attempt.flow, person.account, slot=slot))
     if not isinstance(made, Credential):

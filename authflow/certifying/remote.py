@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 from authflow.certifying.bench import Attempt, Bench, Person
@@ -149,7 +150,7 @@ async def notes_are_demanded(bench: Bench) -> None:
         raise DoesNotApply
     attempt = await bench.answered(person, flow, away)
     other = bench.flow(person)
-    elsewhere = Attempt(other, away, Submission(attempt.values, bench.begin(other).scratch, True))
+    elsewhere = replace(attempt, flow=other, submission=Submission(attempt.values, bench.begin(other).scratch, True))
     demand_refused(await bench.judge(elsewhere, person.account, person.credential), "what came back for another flow")
 
 

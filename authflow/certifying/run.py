@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 
 from authflow.certifying import asking, declared, ending, enrolling, judging, pages, proving, remote, served
@@ -39,6 +39,7 @@ def certify(
     kit: str | type[Kit] | None = None,
     settings: Mapping[str, str] | None = None,
     templates: str = "",
+    only: Collection[str] = (),
 ) -> Certificate:
     """Try a provider and say what was found.
 
@@ -47,18 +48,23 @@ def certify(
         kit: Who gives right answers; else what the provider's `certification` names, else one that is known.
         settings: Deployment settings by their names without `AUTHFLOW_`, lower case.
         templates: Folder that is searched before ours.
+        only: Names of checks to make instead of all, as while mending something. Those of `ending` judge what the
+            others have seen, and so find less.
 
     Raises:
-        ConfigurationError: There is no such class or kit, or the provider declines to be configured.
+        ConfigurationError: There is no such class, kit or check, or the provider declines to be configured.
     """
     cls = resolve_class(provider) if isinstance(provider, str) else provider
-    chosen = _kit_of(cls, kit)
+    person = _kit_of(cls, kit)
+    if unknown := set(only) - {check.name for check in CHECKS}:
+        raise ConfigurationError(f"there is no check named {', '.join(sorted(unknown))}")
+    chosen = tuple(check for check in CHECKS if not only or check.name in only)
     found: list[Certificate] = []
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(asyncio.run(_certify(cls, chosen, dict(settings or {}), templates)))
+            found.append(asyncio.run(_certify(cls, person, dict(settings or {}), templates, chosen)))
         except BaseException as error:
             raised.append(error)
 
@@ -82,36 +88,41 @@ def _kit_of(cls: type[Provider], kit: str | type[Kit] | None) -> type[Kit] | Non
     return named
 
 
-async def _certify(cls: type[Provider], kit: type[Kit] | None, settings: dict[str, str], templates: str) -> Certificate:
+async def _certify(
+    cls: type[Provider], kit: type[Kit] | None, settings: dict[str, str], templates: str, checks: Sequence[Check]
+) -> Certificate:
     name = f"{cls.__module__}:{cls.__qualname__}"
     with (kit or Kit).surroundings() as around:
         environment = {**(kit.settings if kit else {}), **around, **settings}
         alone = Settings(store="memory:", templates=templates, provider_environment=environment)
-        if _declines(cls, environment):
+        said = _said_of_settings(cls, environment)
+        if said is None:
+            why = "configure answers with nothing, and nothing is taken for False"
+            return Certificate(name, "", (_refused(why, declared.configuring),))
+        if not said:
             raise ConfigurationError(
                 f"{name} declines to be offered with these settings: name what it reads by --setting NAME=VALUE"
             )
         try:
             bench = Bench(cls, kit, alone)
         except ConfigurationError as error:
-            refused = await _refused(error, declared.declaration)
-            return Certificate(name, "", (refused,))
+            return Certificate(name, "", (_refused(error.detail, declared.declaration),))
         try:
             await bench.app.open(with_worker=False)
             if bench.kit is None:
                 bench.kit = _known(bench)
             with _quiet():
-                results = [await _result(one, bench) for one in CHECKS]
+                results = [await _result(one, bench) for one in checks]
             return Certificate(name, bench.kit.__qualname__ if bench.kit else "", tuple(r for r in results if r))
         finally:
             await bench.close()
 
 
-def _declines(cls: type[Provider], environment: Mapping[str, str]) -> bool:
+def _said_of_settings(cls: type[Provider], environment: Mapping[str, str]) -> bool | None:
     try:
-        return cls().configure(environment) is False
+        return cls().configure(environment)
     except Exception:
-        return False  # Found by a check.
+        return True  # Found by a check.
 
 
 def _known(bench: Bench) -> type[Kit] | None:
@@ -121,8 +132,8 @@ def _known(bench: Bench) -> type[Kit] | None:
         return None
 
 
-async def _refused(error: ConfigurationError, check: Check) -> Result:
-    return Result(check.name, State.FAILED, check.shows, error.detail, check.mend)
+def _refused(why: str, check: Check) -> Result:
+    return Result(check.name, State.FAILED, check.shows, why, check.mend)
 
 
 async def _result(check: Check, bench: Bench) -> Result | None:

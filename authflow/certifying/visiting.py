@@ -24,6 +24,9 @@ from authflow.store.protocol import Key
 from authflow.web.app import Edge, create_app
 from authflow.web.exchange import Exchange
 
+# With a level of its own, a logger may be silent to the root.
+_LOGGERS = (logging.getLogger(), logging.getLogger("authflow"), logging.getLogger("authflow.audit"))
+
 
 @dataclass(frozen=True)
 class Element:
@@ -204,6 +207,7 @@ class Site:
     post: _Post = field(default_factory=_Post)
     log: _Log = field(default_factory=_Log)
     heard: list[tuple[str, str]] = field(default_factory=list)
+    levels: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     async def open(cls, bench: Bench, name: str = "ada@example.org", *, is_equipped: bool = True) -> Site:
@@ -216,13 +220,16 @@ class Site:
             person.credential = None
         await bench.stored(person, app)
         site = cls(bench, app, create_app(app), person)
-        for logger in (logging.getLogger(), logging.getLogger("authflow"), logging.getLogger("authflow.audit")):
+        for logger in _LOGGERS:
+            site.levels[logger.name] = logger.level
             logger.addHandler(site.log)
+            logger.setLevel(logging.DEBUG)
         return site
 
     async def close(self) -> None:
-        for logger in (logging.getLogger(), logging.getLogger("authflow"), logging.getLogger("authflow.audit")):
+        for logger in _LOGGERS:
             logger.removeHandler(self.log)
+            logger.setLevel(self.levels[logger.name])
         self.bench.party.stand_in = None
         await self.app.close()
 

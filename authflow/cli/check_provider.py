@@ -37,6 +37,10 @@ def check_provider(
     partial: Annotated[
         bool, typer.Option("--partial", help="Exit with 0 also where something could not be shown.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Make this check alone (several).", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a provider on an application apart, and say what it does right and wrong.
@@ -57,7 +61,9 @@ def check_provider(
         if not sign or not name:
             raise ConfigurationError(f"--setting {given}: write NAME=VALUE")
         settings[name.lower().removeprefix("authflow_")] = value
-    certificate = certify(provider, kit=kit or None, settings=settings, templates=templates or deployment.templates)
+    certificate = certify(
+        provider, kit=kit or None, settings=settings, templates=templates or deployment.templates, only=only or ()
+    )
     failed, not_shown = certificate.failed, certificate.not_shown
     if as_json:
         say_json(certificate.to_data())

@@ -58,3 +58,35 @@ class Googler(Kit):
 
     def found_by(self) -> Subject:
         return Subject(ISSUER, self.subject)
+
+
+ELSEWHERE = "https://issuer.example.org"
+
+
+class ElsewherePerson(Kit):
+    """Somebody with an account at a party that exchanges a code for a subject."""
+
+    def __init__(self, provider) -> None:
+        super().__init__(provider)
+        self.subject = secrets.token_hex(8)
+        self.codes: dict[str, str] = {}
+        self.fetching = self
+
+    async def equip(self, context: ProviderContext) -> Credential:
+        return Assertion(ELSEWHERE, self.subject).to_credential(context.account, self.provider.name, context)
+
+    async def answer(self, ask: Ask | Redirect, context: ProviderContext) -> Mapping[str, str]:
+        code = secrets.token_hex(8)
+        self.codes[code] = self.subject
+        return {"code": code}
+
+    def found_by(self) -> Subject:
+        return Subject(ELSEWHERE, self.subject)
+
+    async def get_json(self, url: str, *, fresh: bool = False) -> Mapping[str, Plain]:
+        raise FetchFailed("nothing is published")
+
+    async def post_form(self, url: str, values: Mapping[str, str]) -> Mapping[str, Plain]:
+        if values["code"] not in self.codes:
+            raise FetchFailed("no such code")
+        return {"sub": self.codes.pop(values["code"])}

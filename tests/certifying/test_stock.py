@@ -17,7 +17,7 @@ STOCK = {
     "providers.recovery_codes:RecoveryCodes": None,
     "providers.google_account:GoogleAccount": Googler,
 }
-EXAMPLES = ("code_by_mail:CodeByMail",)
+EXAMPLES = ("code_by_mail:CodeByMail", "printed_list:PrintedList", "passkey:Passkey", "openid_connect:OpenIdConnect")
 
 
 @pytest.mark.parametrize("path", STOCK)
