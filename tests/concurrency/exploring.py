@@ -9,8 +9,9 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from tests.concurrency import world as worlds
-from tests.concurrency.judging import Judge, Watch
+from tests.concurrency.judging import Judge, Violation, Watch
 from tests.concurrency.operations import (
+    BRINK,
     FIRST,
     FRESH,
     LONG_TRIPLES,
@@ -25,6 +26,7 @@ from tests.concurrency.world import World
 
 SCENES: dict[str, tuple[Callable[[World], Any], Sequence[Operation]]] = {
     "settled": (worlds.settled, SETTLED),
+    "brink": (worlds.on_the_brink, BRINK),
     "waiting": (worlds.waiting, REGISTERED),
     "owing": (worlds.owing, OWING),
     "untouched": (worlds.untouched, FRESH),
@@ -67,6 +69,29 @@ def explore(
         if told:
             told(done, count)
     return count
+
+
+def explore_all(meetings_told: Callable[[str, int, int], None], words: str = "") -> list[str]:
+    """Judge every order of every pair and triple; return what was found.
+
+    Args:
+        meetings_told: Hears of each scene when it is done: its name, its meetings and the orders of them.
+        words: Only scenes whose names hold them.
+    """
+    found = []
+    sizes = {**{name: pairs(name) for name in SCENES}, "triples": triples(with_long_ones=True)}
+    for name, meetings in sizes.items():
+        if words not in name:
+            continue
+        count = 0
+        with scene("settled" if name == "triples" else name) as world:
+            for operations in meetings:
+                try:
+                    count += Judge(world, operations).explore()
+                except Violation as violation:
+                    found.append(str(violation))
+        meetings_told(name, len(meetings), count)
+    return found
 
 
 def triples(*, with_long_ones: bool) -> list[tuple[Operation, ...]]:

@@ -30,6 +30,9 @@ SECOND = frozenset({"time_based_otp", "spare_app", "recovery_codes"})
 UNGUARDED = frozenset({"account", "credential", "session", "ticket", "login_info", "name", "identity", "spent"})
 """Kinds that are never overwritten without a look at what is there."""
 
+ADVANCES = frozenset({"first_factor_verified", "login_completed", "reauthenticated", "password_changed"})
+"""Events of submissions that were right."""
+
 REFUSALS: frozenset[Hashable] = frozenset({
     ("refused", FlowInvalid.code),
     ("refused", NotAuthenticated.code),
@@ -230,14 +233,17 @@ def proofs_of(session: Session) -> tuple[str, ...]:
 class Watch:
     """Looks at each commit of a run as it is done; raises `Violation`."""
 
+    world: World | None = None
     reader: Reader | None = None
+    closed: frozenset[str] = frozenset()
     epochs: dict[str, int] = field(default_factory=dict)
 
     def over(self, world: World) -> None:
-        self.reader = Reader(world)
+        self.world, self.reader = world, Reader(world)
 
     def began(self) -> None:
         self.epochs.clear()
+        self.closed = self._at_the_limit()
 
     def step(self, step: Step) -> None:
         if self.reader is None or not step.writes:
@@ -250,11 +256,37 @@ class Watch:
                 raise Violation(f"{step}: a ticket is spent without a look at whether it is there")
             if kind == "spent" and not isinstance(write, Insert):
                 raise Violation(f"{step}: what is used up is marked twice")
+        self._look_at_limits(step)
         accounts = self.reader.accounts()
         for account in accounts.values():
             self._look_at(account, step)
         if any(write.key.kind in ("session", "account") for write in step.writes):
             self._look_at_sessions(accounts, step)
+
+    def _look_at_limits(self, step: Step) -> None:
+        """Nobody gets on by a submission that a limit refuses by the time that it is counted."""
+        for write in step.writes:
+            if write.key.kind == "event" and not isinstance(write, Delete) and write.data["type"] in ADVANCES:
+                provider = str(write.data["provider"])
+                factor = "code of" if provider in SECOND else "password of" if provider == "user_password" else ""
+                if f"{factor} {write.data['account_id']}" in self.closed:
+                    raise Violation(f"{step}: let in at the limit")
+        self.closed = self._at_the_limit()
+
+    def _at_the_limit(self) -> frozenset[str]:
+        assert self.world is not None
+        assert self.reader is not None
+        limits, now = self.world.engine.user.limits, self.world.clock()
+        closed = set()
+        for name, account_id in self.world.home.ids.items():
+            for what, limit, key, who in (
+                ("password of", limits.password_per_name, "password_per_name", name),
+                ("code of", limits.second_factor_per_account, "second_factor_per_account", account_id),
+            ):
+                data = self.reader.data(bucket_key(self.world.engine.services.keyring, key, who))
+                if data is not None and limit.wait(data, now) is not None:
+                    closed.add(f"{what} {account_id}")
+        return frozenset(closed)
 
     def _look_at(self, account: Account, step: Step) -> None:
         assert self.reader is not None
@@ -293,6 +325,8 @@ class Judge:
         self._operations = operations
         self._reader = Reader(world, with_orphans=with_orphans)
         self._begin = [lambda op=op: op.begin(world) for op in operations]  # type: ignore[misc]
+        world.fresh()
+        self._counted = {what: counted for what, (counted, *_) in self._reader.buckets().items()}
         self._without: dict[tuple[int, ...], set[Hashable]] = {}
 
     def explore(self, limit: int | None = None) -> int:
@@ -386,6 +420,7 @@ class Judge:
             if any(what in op.clears and is_success(told_) for op, told_ in done):
                 continue
             failures = sum(op.fails_on == what and is_failure(told_) for op, told_ in done)
+            counted -= self._counted[what]
             if counted != failures:
                 raise Violation(self._shown(run, told, f"{what}: {counted} counted and {failures} told"))
 

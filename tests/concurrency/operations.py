@@ -210,6 +210,9 @@ SETTLED = (
     Operation("gives a wrong password", lambda w: _password(w, "kiosk", "wrong"), fails_on=PASSWORDS, finds=True),
     Operation("gives the password of a form", lambda w: _password(w, "library", reference=w.home.held["login"]),
               spends=("login form",), fails_on=PASSWORDS, finds=True),
+    Operation("gives the password of the same form on a known device",
+              lambda w: _password(w, "own library", reference=w.home.held["login"]), spends=("login form",),
+              fails_on=PASSWORDS, finds=True),
     Operation("gives the password of an old hash", _renewing, fails_on=PASSWORDS, finds=True),
     Operation("types the code", _code("right", "cafe"), spends=("code", "login at the cafe"), fails_on=CODES),
     Operation("types the code elsewhere", _code("right", "train"), spends=("code", "login on the train"),
@@ -230,6 +233,8 @@ SETTLED = (
     Operation("comes from there", lambda w: _there(w, "elsewhere", THERE, "kiosk"), spends=("token",), finds=True),
     Operation("comes from there elsewhere", lambda w: _there(w, "elsewhere", THERE, "library"), spends=("token",),
               finds=True),
+    Operation("comes from there on a known device", lambda w: _there(w, "elsewhere", THERE, "home"),
+              spends=("token",), finds=True),
     Operation("looks at a page", lambda w: _asks(w, "desk")),
     Operation("looks at a page after a while", lambda w: _asks(w, "phone")),
     Operation("logs out", lambda w: _logs_out(w, "desk"), ends=("desk",)),
@@ -273,6 +278,9 @@ SETTLED = (
     _by_operator("is deleted by the operator", _is_deleted, spends=("account",), ends=EVERYWHERE),
 )  # fmt: skip
 """On the account of Ada, as `world.settled` makes it."""
+
+BRINK = tuple(op for op in SETTLED if op.fails_on and "known device" not in op.name)
+"""On the account of Ada, as `world.on_the_brink` makes it."""
 
 _AGAIN = {"name": WAITING, "password": "third choice here"}
 WANDAS = f"password of {WAITING}"
@@ -318,6 +326,7 @@ OWING = (
 FRESH = (
     Operation("gives the password", lambda w: _password(w, "kiosk", name=GRACE), fails_on=GRACES),
     Operation("gives the password elsewhere", lambda w: _password(w, "library", name=GRACE), fails_on=GRACES),
+    Operation("gives the password on a known device", lambda w: _password(w, "home", name=GRACE), fails_on=GRACES),
     Operation("gives the password of a form", lambda w: _password(w, "cafe", reference=w.home.held["login"],
               name=GRACE), ("login form",), fails_on=GRACES),
     Operation("recovers", lambda w: _recovers(w, "recovery 1"), ("recovery 1",), clears=(GRACES,)),
@@ -337,6 +346,8 @@ FIRST = (
     Operation("comes with an identity", lambda w: _there(w, "elsewhere", THERE, "kiosk", address=ADA), ("token",)),
     Operation("comes with the identity elsewhere", lambda w: _there(w, "elsewhere", THERE, "library", address=ADA),
               ("token",)),
+    Operation("comes with the identity and another address",
+              lambda w: _there(w, "elsewhere", THERE, "new", address="augusta@example.org")),
     Operation("comes with another identity", lambda w: _there(w, "elsewhere", OTHER_THERE, "kiosk", address=ADA)),
     Operation("is made by the operator", lambda w: w.operator.create(ADA, is_active=True), ("name",)),
     Operation("is made with a password", lambda w: w.operator.create(ADA, password=NEW["operator"]), ("name",)),

@@ -6,10 +6,11 @@ Everything that costs time is left out: hashes are texts, the clock stands still
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from authflow import tickets
@@ -27,10 +28,11 @@ from authflow.passwords import Verification
 from authflow.provider import Ask
 from authflow.records import account_key, credential_key, name_key
 from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, StepOwed
-from authflow.sessions import Current, Visitor
+from authflow.sessions import Current, DeviceClaim, Visitor
 from authflow.store.memory import MemoryStore
-from authflow.store.protocol import Insert, Write
+from authflow.store.protocol import Insert, Key, Write
 from authflow.testing.schedules import Explorer, ScheduledStore, Step
+from authflow.throttle import Admission, Bucket, Limit, bucket_key
 from authflow.tokens import digest
 from authflow.user import User
 from providers.time_based_otp import TimeBasedOTP, generate_otps, new_hardware_token
@@ -55,6 +57,14 @@ class InlineHasher:
     async def verify(self, slot: object, password: str, stored: str | None) -> Verification:
         is_valid = stored == f"hash of {password}"
         return Verification(is_valid, is_valid and renewing.get())
+
+
+class Elsewhen(Admission):
+    """Every operation runs in a process of its own, and none of them knows of the others but by the store."""
+
+    @contextmanager
+    def enter(self, *buckets: Bucket, now: datetime) -> Iterator[None]:
+        yield
 
 
 class SpareApp(TimeBasedOTP):
@@ -91,6 +101,7 @@ class Everybody(User):
         for second in ("time_based_otp", "spare_app", None)
     )
     second_factor_required_roles = frozenset({"viewer"})
+    trace_share = 1.0  # Which flows leave a trace would hang on their random ids.
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,8 @@ class World:
         self.kit = make_kit(Everybody(), store=self.store)
         self.clock: Clock = self.kit.clock
         self.engine: Engine = self.kit.engine
-        self.engine.services = replace(self.engine.services, hasher=InlineHasher())
+        self.engine.services = replace(self.engine.services, hasher=InlineHasher())  # type: ignore[arg-type]
+        self.engine.admission = Elsewhen()
         self.accounts = Accounts(self.engine)
         self.managing = Managing(self.engine)
         self.operator = Administration(self.engine)
@@ -167,7 +179,6 @@ class World:
         self.clock.now = self.began
         if self.watch:
             self.watch.began()
-        assert not self.engine.admission._running, "a run left places taken"
 
     def provider(self, name: str) -> Any:
         return self.engine.registry.providers[name]
@@ -256,6 +267,7 @@ async def settled(world: World) -> Home:
     begun = await world.identities.begin(world.provider("yonder"), visitors["desk"], current)
     held["connection"] = world.engine.reference(begun.flow, visitors["desk"])
     held["login"] = world.engine.reference(world.engine.start(), browser(browser_id="library"))
+    visitors |= known(ada)
 
     for name, purpose in (
         ("recovery 1", Purpose.RECOVERY),
@@ -264,8 +276,37 @@ async def settled(world: World) -> Home:
     ):
         held[name] = tickets.mint(world.engine.services.keyring, purpose, name, ada.id)
         await world.memory.commit((tickets.insertion(held[name], tickets.make(purpose, ada, world.clock())),))
-    sessions = {visitor.session_id: name for name, visitor in visitors.items()}
-    return Home({ADA: ada.id, ROOT: root.id}, visitors, held, sessions)
+    return Home({ADA: ada.id, ROOT: root.id}, visitors, held, _sessions(visitors))
+
+
+async def on_the_brink(world: World) -> Home:
+    """As settled, and one failure is left of each exact limit that Ada's submissions count on."""
+    home = await settled(world)
+    for name, who, limit, failures in (
+        ("password_per_name", ADA, world.engine.user.limits.password_per_name, 9),
+        ("second_factor_per_account", home.ids[ADA], world.engine.user.limits.second_factor_per_account, 4),
+    ):
+        await _failed(world, bucket_key(world.engine.services.keyring, name, who), limit, failures)
+    return home
+
+
+async def _failed(world: World, place: Key, limit: Limit, failures: int) -> None:
+    for _ in range(failures):
+        record = (await world.memory.get((place,))).get(place)
+        await world.memory.commit((Bucket(place, limit, record).failed(world.clock()),))
+
+
+def known(owner: Account) -> dict[str, Visitor]:
+    """Return browsers that the owner has logged in from before: their failures are counted apart."""
+    claim = DeviceClaim("a device", owner.id, owner.epoch)
+    return {
+        "home": browser(browser_id="home", devices=(claim,)),
+        "own library": browser(browser_id="library", devices=(claim,)),
+    }
+
+
+def _sessions(visitors: Mapping[str, Visitor]) -> dict[str, str]:
+    return {visitor.session_id: name for name, visitor in visitors.items() if visitor.session_id}
 
 
 async def waiting(world: World) -> Home:
@@ -313,8 +354,8 @@ async def _of_grace(world: World, browsers: Sequence[str]) -> Home:
     await world.memory.commit(
         (tickets.insertion(held["recovery 1"], tickets.make(Purpose.RECOVERY, grace, world.clock())),)
     )
-    sessions = {visitor.session_id: name for name, visitor in visitors.items()}
-    return Home({GRACE: grace.id, ROOT: root.id}, visitors, held, sessions)
+    visitors |= known(grace)
+    return Home({GRACE: grace.id, ROOT: root.id}, visitors, held, _sessions(visitors))
 
 
 async def nobody(world: World) -> Home:
