@@ -237,6 +237,13 @@ async def test_what_no_browser_sends_is_not_judged(kept, text) -> None:
     assert await answer(kept, text) == Rejected("passkey_missing", Charge.NOTHING)
 
 
+async def test_a_huge_answer_is_not_judged_however_right(device, kept) -> None:
+    sent = signed(device)
+
+    assert await answer(kept, sent + " " * MAX_LENGTH) == Rejected("passkey_missing", Charge.NOTHING)
+    assert isinstance(await answer(kept, sent), Verified)
+
+
 async def test_the_question_is_the_same_each_time_and_another_in_each_step() -> None:
     assert PROVIDER.begin(At()) == PROVIDER.begin(At())
     asked = {options(PROVIDER.begin(At(step=step)))["challenge"] for step in range(5)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from authflow.model import Credential
-from authflow.provider import Charge, Rejected, Submission, Verified
+from authflow.provider import Charge, Enrolled, Rejected, Submission, Verified
 from authflow.records import credential_key
 from examples.printed_list import AHEAD, CODES, MyUser, PrintedList
 from tests.providers.context import NOON, Context
@@ -64,6 +65,13 @@ async def test_a_list_that_is_used_up_says_so() -> None:
     assert isinstance(await answer(LIST[-1], credential(used=CODES - 1)), Verified)
 
 
+async def test_no_code_follows_the_last_one() -> None:
+    digest = hmac.digest(SECRET, CODES.to_bytes(8, "big"), "sha256")
+    beyond = str(int.from_bytes(digest, "big") % 10**6).zfill(6)
+
+    assert await answer(beyond, credential(used=CODES - 1)) == Rejected("code_wrong")
+
+
 @pytest.mark.parametrize(
     "typed",
     ["", " ", "12345", "1234567", "12a456", "１２３４５６", "١٢٣٤٥٦", "\ud80012345", "-12345", "1e3456", "0x1234",
@@ -82,6 +90,30 @@ async def test_every_list_is_another() -> None:
 
     assert all(len(codes) == CODES for codes in lists)
     assert len({tuple(codes) for codes in lists}) == 3
+
+
+async def confirm(code: str, secret: bytes = SECRET):
+    return await PROVIDER.answer_enrolment(Submission({"otptoken": code}, {"secret": secret.hex()}), Context())
+
+
+async def test_the_first_code_confirms_the_list_and_is_spent_by_that() -> None:
+    enrolled = await confirm(LIST[0])
+
+    assert isinstance(enrolled, Enrolled)
+    assert isinstance(await answer(LIST[0], enrolled.credential), Rejected)
+    assert isinstance(await answer(LIST[1], enrolled.credential), Verified)
+
+
+async def test_another_code_than_the_first_confirms_nothing() -> None:
+    for code in LIST[1:]:
+        assert await confirm(code) == Rejected("code_wrong", Charge.FLOW)
+
+
+async def test_a_secret_of_another_length_is_none_of_ours() -> None:
+    short = bytes(range(8))
+    codes = PROVIDER.show_enrolment({"secret": short.hex()}, Context()).params["codes"]
+
+    assert isinstance(await confirm(str(codes[0]), short), Rejected)
 
 
 @pytest.mark.parametrize("notes", [{}, {"secret": "zz"}, {"secret": ""}, {"secret": "00"}, {"secret": None}])
