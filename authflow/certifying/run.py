@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 
+from authflow.assembly import make_renderer
 from authflow.certifying import asking, declared, ending, enrolling, judging, pages, proving, remote, served
 from authflow.certifying.bench import Bench
 from authflow.certifying.check import Check
@@ -33,6 +34,10 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+class Nobody(Kit):
+    """Stands for: no kit is wanted."""
+
+
 def certify(
     provider: str | type[Provider],
     *,
@@ -40,6 +45,7 @@ def certify(
     settings: Mapping[str, str] | None = None,
     templates: str = "",
     only: Collection[str] = (),
+    with_kit: bool = True,
 ) -> Certificate:
     """Try a provider and say what was found.
 
@@ -50,12 +56,13 @@ def certify(
         templates: Folder that is searched before ours.
         only: Names of checks to make instead of all, as while mending something. Those of `ending` judge what the
             others have seen, and so find less.
+        with_kit: Whether a kit is looked for where none is named.
 
     Raises:
         ConfigurationError: There is no such class, kit or check, or the provider declines to be configured.
     """
     cls = resolve_class(provider) if isinstance(provider, str) else provider
-    person = _kit_of(cls, kit)
+    person = _kit_of(cls, kit) if with_kit else Nobody
     if unknown := set(only) - {check.name for check in CHECKS}:
         raise ConfigurationError(f"there is no check named {', '.join(sorted(unknown))}")
     chosen = tuple(check for check in CHECKS if not only or check.name in only)
@@ -95,6 +102,7 @@ async def _certify(
     with (kit or Kit).surroundings() as around:
         environment = {**(kit.settings if kit else {}), **around, **settings}
         alone = Settings(store="memory:", templates=templates, provider_environment=environment)
+        make_renderer(alone)  # A folder that is not there is no fault of the provider.
         said = _said_of_settings(cls, environment)
         if said is None:
             why = "configure answers with nothing, and nothing is taken for False"
@@ -109,7 +117,9 @@ async def _certify(
             return Certificate(name, "", (_refused(error.detail, declared.declaration),))
         try:
             await bench.app.open(with_worker=False)
-            if bench.kit is None:
+            if bench.kit is Nobody:
+                bench.kit = None
+            elif bench.kit is None:
                 bench.kit = _known(bench)
             with _quiet():
                 results = [await _result(one, bench) for one in checks]

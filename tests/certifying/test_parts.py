@@ -1,0 +1,201 @@
+"""The certifier's own parts: watching, the quick tier, the fixture, what kits are known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from authflow.assembly import build
+from authflow.certifying import hostile, people, quick
+from authflow.certifying.run import certify
+from authflow.certifying.watching import Watch
+from authflow.fields import Field, FieldType
+from authflow.settings import Settings
+from authflow.user import User
+from providers.google_account import GoogleAccount
+from providers.recovery_codes import RecoveryCodes
+from tests.certifying.planted import AsksByChance, EmptyAdvances, IdentifyRaises, LooksAtTheClock, SecretAsText
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+# --- Watching ---------------------------------------------------------------------------------------------------------
+
+REACHES = {
+    "time.time": time.time,
+    "datetime.now": lambda: datetime.now(UTC),
+    "date.today": lambda: date.today(),  # noqa: DTZ011
+    "random": random.random,
+    "os.urandom": lambda: os.urandom(1),
+    "os.environ": lambda: os.environ.get("X"),
+    "open": lambda: open(os.devnull).close(),
+    "time.sleep": lambda: time.sleep(0),
+}
+
+
+@pytest.mark.parametrize("what", REACHES)
+def test_what_is_reached_for_is_seen(what: str) -> None:
+    watch = Watch()
+
+    watch.call("answer", lambda: REACHES[what]())
+
+    assert {name for name, _ in watch.reached} == {what}
+
+
+def test_steps_of_a_coroutine_are_seen_and_what_runs_between_them_is_not() -> None:
+    watch = Watch()
+
+    async def steps() -> int:
+        time.time()
+        await asyncio.get_running_loop().run_in_executor(None, time.time_ns)
+        return 5
+
+    async def beside() -> None:
+        datetime.now(UTC)
+
+    async def both() -> int:
+        other = asyncio.create_task(beside())
+        result = await watch.await_("answer", steps())
+        await other
+        return result
+
+    assert asyncio.run(both()) == 5
+    assert watch.reached["time.time", "answer"] == 1
+    assert ("datetime.now", "answer") not in watch.reached
+
+
+def test_a_log_may_date_its_lines_and_a_module_may_be_imported() -> None:
+    watch = Watch()
+
+    def work() -> None:
+        logging.getLogger("authflow.x").warning("noted")
+        sys.modules.pop("colorsys", None)
+        import colorsys  # noqa: F401
+
+    watch.call("answer", work)
+
+    assert not watch.reached
+
+
+def test_what_a_coroutine_raises_comes_through() -> None:
+    async def breaks() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        asyncio.run(Watch().await_("answer", breaks()))
+
+
+# --- Wrong answers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["123456", "a", "A-b_c=", "zzzz", "999999", "Grüße", "====", "x" * 300])
+def test_a_slip_is_another_text_of_the_same_form(value: str) -> None:
+    slip = hostile.wrong({"a": value, "b": "kept"}, ["a"])
+
+    assert slip["a"] != value
+    assert slip["b"] == "kept"
+    assert value == "====" or len(slip["a"]) == len(value)
+    assert slip["a"].isdigit() == value.isdigit()
+
+
+def test_what_proves_is_told_from_what_names() -> None:
+    name, password = Field("name"), Field("password", FieldType.PASSWORD)
+    token, more = Field("token", FieldType.HIDDEN), Field("more", FieldType.BOOLEAN)
+
+    assert hostile.proving((name, password), {"name": "a", "password": "b"}) == ["password"]
+    assert hostile.proving((token, more), {"token": "a", "more": "1"}) == ["token"]
+    assert hostile.proving((name,), {"name": "a"}) == ["name"]
+    assert hostile.proving((), {"code": "a", "iss": "b"}) == ["code", "iss"]
+
+
+# --- The quick tier ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "code"),
+    [
+        (EmptyAdvances, None),
+        (SecretAsText, "provider_fields"),
+        (IdentifyRaises, "provider_identify_is_closed"),
+        (LooksAtTheClock, "provider_nothing_global"),
+    ],
+)
+def test_the_quick_tier_finds_what_needs_nobodys_answer(provider, code) -> None:
+    class Own(User):
+        authentication_providers = (provider,)
+        second_factor_providers = ()
+        valid_authentication_methods = (("user_password", None),)
+
+    app = build(Settings(store="memory:"), user=Own())
+
+    found = quick(app, app.engine.registry.primaries[0])
+
+    assert (code in {finding.code for finding in found}) if code else found == []
+
+
+def test_the_quick_tier_is_content_with_the_stock_providers() -> None:
+    app = build(Settings(store="memory:", provider_environment={"google_client_id": "1.apps.example"}))
+
+    assert GoogleAccount.name in app.engine.registry.providers
+    assert [finding for one in app.engine.registry.providers.values() for finding in quick(app, one)] == []
+
+
+# --- Use --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_certificate_can_be_made_where_an_event_loop_runs() -> None:
+    assert certify(RecoveryCodes, only=("begin_is_pure",)).is_whole
+
+
+def test_certifying_leaves_no_profiler_and_no_log_handler_behind() -> None:
+    before = [*logging.getLogger().handlers], [*logging.getLogger("authflow").handlers], sys.getprofile()
+
+    certify(RecoveryCodes)
+
+    assert ([*logging.getLogger().handlers], [*logging.getLogger("authflow").handlers], sys.getprofile()) == before
+
+
+def test_the_fixture_fails_a_test_as_the_command_would(certify_provider) -> None:
+    with pytest.raises(pytest.fail.Exception, match="begin_is_pure"):
+        certify_provider(AsksByChance)
+
+
+def test_the_fixture_wants_a_whole_certificate_unless_told_otherwise(certify_provider) -> None:
+    with pytest.raises(pytest.fail.Exception, match="nobody can give a right answer"):
+        certify_provider("tests.certifying.bare:Badge")
+
+    assert certify_provider("tests.certifying.bare:Badge", partial=True).not_shown
+
+
+def test_the_plugin_imports_nothing_of_weight() -> None:
+    program = (
+        "import sys, authflow.certifying.plugin; "
+        "print([name for name in sys.modules if name.split('.')[0] in ('starlette', 'jinja2', 'cryptography', 'bcrypt')"
+        " or name.startswith('authflow.') and name not in ('authflow.certifying', 'authflow.certifying.plugin')])"
+    )
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert said.stdout.strip() == "[]"
+
+
+def test_the_plugin_is_an_entry_point_of_pytest() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert '[project.entry-points.pytest11]\nauthflow_certifying = "authflow.certifying.plugin"\n' in text
+
+
+def test_codes_of_the_known_app_are_those_of_rfc_6238() -> None:
+    key = people._Key(b"12345678901234567890", 8, 30, "SHA1")
+
+    assert [people._totp(key, at) for at in (59, 1111111109, 20000000000)] == ["94287082", "07081804", "65353130"]
