@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -11,14 +12,16 @@ import pytest
 from authflow.apart import apart
 from authflow.engine import Engine
 from authflow.errors import BadInput
-from authflow.explained_accounts import Subject, described
+from authflow.explained_accounts import Subject, described, subject_of
 from authflow.explaining import EXPLAINED, Explained, explain
 from authflow.flow import FlowKind, Owing, Step, StepKind, Verdict
 from authflow.model import Account, Proof, Status
 from authflow.policy import Standing
+from authflow.records import credential_key
 from authflow.rehearsal.rehearsing import Rehearsal
 from authflow.rehearsal.ways import Cost
 from authflow.settings import Settings, from_environment
+from authflow.testing import ADA, PASSWORD, Authenticator, make_site
 from authflow.user import User
 from providers.user_password import UserPassword
 from tests.diagrams.kit import Demanding
@@ -149,6 +152,22 @@ def test_a_policy_of_the_applications_own_is_said_to_be_that() -> None:
     )
 
 
+async def test_why_a_factor_of_a_stored_account_cannot_be_asked_for_is_told() -> None:
+    site = await make_site(User())
+    await site.account_with_totp(ADA)
+    records, account = await site.app.administration.read(ADA)
+    place = credential_key(account.id, "time_based_otp")
+    without = {key: record for key, record in records.items() if key != place}
+
+    whole = subject_of(site.app.engine, records, account)
+    by_other_keys = subject_of(engine_of(), records, account)
+    lost = subject_of(site.app.engine, without, account)
+
+    assert (dict(whole.broken), "time_based_otp" in whole.present) == ({}, True)
+    assert by_other_keys.broken == {"time_based_otp": "its credential cannot be decrypted: the master key is gone"}
+    assert lost.broken == {"time_based_otp": "its credential is gone"}
+
+
 def test_codes_alone_cannot_be_described() -> None:
     with pytest.raises(BadInput, match="stands in"):
         described(engine_of(), factors=["recovery_codes"])
@@ -188,6 +207,15 @@ async def test_the_engine_ends_where_the_explanation_says(
         cost = await rehearsal.cost(subject, FlowKind.LOGIN, path.answers)
         assert cost is not None
         assert cost.outcome == path.outcome
+
+
+async def test_logging_in_once_more_ends_in_a_login_by_a_fresh_code(rehearsal: Rehearsal) -> None:
+    subject = described(engine_of(), factors=LOCAL)
+
+    for second in CODES:
+        cost = await rehearsal.cost(subject, FlowKind.REAUTHENTICATE, ["user_password", second])
+        assert cost is not None
+        assert cost.outcome == "logged in"
 
 
 async def test_a_disabled_account_is_refused_at_the_cost_of_a_wrong_password(rehearsal: Rehearsal) -> None:
@@ -230,6 +258,28 @@ async def test_what_is_measured_agrees_with_the_table_of_the_architecture(rehear
     assert await trips(whole, FlowKind.RECOVER, "ticket", "user_password") == [2, 2]
     first = ("user_password", "time_based_otp")
     assert (await trips(whole, FlowKind.SETTINGS, "google_account", login=first))[1] == connect
+
+
+async def test_what_is_measured_is_what_the_requests_of_a_person_cost(rehearsal: Rehearsal) -> None:
+    engine = engine_of()
+    bare = described(engine, factors=["user_password"])
+    site = await make_site(User())
+    await site.account(ADA)
+    ada = await site.logged_in(ADA)
+
+    shown = await ada.send((await ada.get("/user/f2_timebasedotp/add")).form("add"))
+    app = Authenticator.scanned(html.unescape(re.findall('otpauth://[^"]+', shown.text)[0]), site.clock)
+    confirmed = await ada.send(shown.form("add"), otptoken=app.code())
+    page = await ada.get("/user/auth_userpassword/change")
+    changed = await ada.send(page.form(), current_password=PASSWORD, password="another long password")
+    enrolling = await rehearsal.cost(bare, FlowKind.ENROL, ["time_based_otp"], ["user_password"])
+    changing = await rehearsal.cost(bare, FlowKind.SETTINGS, ["user_password"], ["user_password"])
+
+    assert (confirmed.status, changed.status) == (200, 303)
+    assert enrolling is not None
+    assert changing is not None
+    assert [spent.round_trips for spent in enrolling.requests] == [shown.cost, confirmed.cost]
+    assert changing.round_trips == changed.cost
 
 
 async def test_hashes_and_mails_are_counted(rehearsal: Rehearsal) -> None:

@@ -189,20 +189,27 @@ def _ways(flow: Explained, costs: Costs) -> Iterator[str]:
         yield f"  {', '.join(path.answers)} -> {', '.join(filter(None, (path.outcome, path.level)))}"
         for name, reason in zip(path.answers, path.reasons, strict=False):
             yield from wrap(f"after {name}: {reason}", _WIDTH, initial_indent="    ", subsequent_indent="      ")
-        yield from wrap(_bill(costs.get((flow.kind, path.answers))), _WIDTH, initial_indent="    ",
+        yield from wrap(_bill(path, costs.get((flow.kind, path.answers))), _WIDTH, initial_indent="    ",
                         subsequent_indent="      ")  # fmt: skip
     for reason in flow.shut:
         yield from wrap(f"not open: {reason}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def _bill(cost: Cost | None) -> str:
+def _bill(path: Path, cost: Cost | None) -> str:
     if cost is None:
         return "cost not measured, since nothing serves it like this"
+    if not _fits(path, cost):
+        return f"cost not measured: gone through, it ended otherwise ({cost.outcome})"
     sums = " + ".join(f"{spent.what} {spent.round_trips}" for spent in cost.requests)
     trips = f"{cost.round_trips} round trips" + (f" ({sums})" if len(cost.requests) > 1 else "")
     hashes = f"{cost.hashes or 'no'} hash{'es' if cost.hashes > 1 else ''}"
     mails = f"mails: {', '.join(cost.mails)}" if cost.mails else "no mail"
     return f"costs {trips}, {hashes}, {mails}"
+
+
+def _fits(path: Path, cost: Cost) -> bool:
+    """Whether it ended as was said. The page does not tell an account that is not active from a wrong password."""
+    return cost.outcome == path.outcome or (cost.outcome == "refused" and not path.is_open)
 
 
 def _data(found: Explanation, costs: Costs) -> dict[str, Plain]:
@@ -231,7 +238,7 @@ def _path_data(path: Path, cost: Cost | None) -> dict[str, Plain]:
         "is_open": path.is_open,
         "outcome": path.outcome,
         "level": path.level,
-        "cost": None if cost is None else {
+        "cost": None if cost is None or not _fits(path, cost) else {
             "round_trips": cost.round_trips,
             "hashes": cost.hashes,
             "mails": list(cost.mails),

@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from authflow.errors import Forbidden
+from authflow.flow import Flow
+from authflow.loading import Loaded
+from authflow.model import Proof
+from authflow.user import User
 from tests.cli.conftest import Command
 
 ADA = "ada@example.org"
 TOKEN = "3132333435363738393031323334353637383930"
+
+
+class Stricter(User):
+    """Has a say that the table does not know."""
+
+    def continue_authentication_flow(self, flow: Flow, proof: Proof, loaded: Loaded) -> Flow:
+        raise Forbidden("not today")
 
 
 def content(store: Path) -> list[str]:
@@ -99,3 +111,14 @@ def test_what_cannot_be_explained_is_refused_in_one_line(
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("authflow: ")
     assert refused.err.count("\n") == 1
+
+
+def test_a_way_that_ends_otherwise_when_it_is_gone_is_said_to(authflow: Command) -> None:
+    described = ("flows", "explain", "--status", "active", "--kind", "login")
+    user = ("--user", "tests.cli.test_flows_explain:Stricter")
+
+    told = authflow(*described, *user)
+    [login] = authflow(*described, *user, "--json").data["flows"]
+
+    assert "cost not measured: gone through, it ended otherwise (refused: forbidden)" in told.out
+    assert login["paths"][0]["cost"] is None

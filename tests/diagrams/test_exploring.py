@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authflow.apart import apart
 from authflow.diagrams.cases import DEMANDED, INACTIVE, ORPHANED, Cases, _cover, demanding
+from authflow.diagrams.cases import cases as list_cases
 from authflow.diagrams.graph import Arrow, Drawing, StepNode
 from authflow.errors import BadInput, IllegalTransition
 from authflow.flow import (
@@ -27,6 +29,7 @@ from authflow.flow import (
 from authflow.model import Account, Proof
 from authflow.policy import Standing
 from authflow.registry import ProviderSpec
+from authflow.settings import from_environment
 from authflow.user import User
 from providers.time_based_otp import TimeBasedOTP
 from tests.diagrams.kit import Demanding, drawn
@@ -187,6 +190,16 @@ def test_what_demands_a_factor_is_found_by_asking_the_hook() -> None:
 
 def test_where_everybody_must_have_a_factor_nobody_gets_in_without() -> None:
     assert "logged in, AAL1" not in {words for _, _, words in ways(of(Everybody()))}
+
+
+def test_no_case_has_codes_without_a_factor_that_they_stand_in_for() -> None:
+    app = apart(from_environment({}), User())
+    app.services.pool.close()
+
+    found = list_cases(app.engine.user, app.engine.registry.rules, FlowKind.LOGIN).all
+
+    assert len(found) == len(set(found)) == 14
+    assert all(case & {"time_based_otp", ORPHANED} for case in found if "recovery_codes" in case)
 
 
 def test_more_factors_than_can_be_read_are_refused() -> None:
