@@ -12,6 +12,7 @@ from authflow.changes import Change, carry_out
 from authflow.errors import BadInput, ContractViolation, IllegalTransition, NotFound
 from authflow.fields import Field, FieldError
 from authflow.flow import Flow, FlowState, StepCompleted
+from authflow.guarding import guarded
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.messages import sentence
@@ -184,7 +185,7 @@ class AccountWork:
         context = self.engine.context(
             flow, side.provider, account=account, slot=slot, submission=Submission({"password": password})
         )
-        made = await side.power.new_credential(password, context)
+        made = await guarded(side.provider, side.power.new_credential(password, context), Credential, Rejected)
         if isinstance(made, Rejected):
             return made
         if made.account_id != account.id or made.provider != side.provider.name:

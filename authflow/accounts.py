@@ -23,6 +23,7 @@ from authflow.changes import Change, carry_out
 from authflow.errors import NotAuthenticated, NotFound, ReauthenticationRequired, VersionConflict
 from authflow.fields import Field, FieldType, read
 from authflow.flow import Flow, FlowKind
+from authflow.guarding import guarded
 from authflow.hashing_pool import Slot
 from authflow.model import Account, Credential, Event, Session
 from authflow.provider import Outcome, Rejected, Submission, Verified
@@ -140,7 +141,7 @@ class Accounts(Registration, Recovery):
         provider = self.password_side().provider
         context = self.engine.context(flow, provider, account=account, slot=slot, submission=submission)
         credential = None if record is None else self.engine.vault.credential(record.data)
-        return await provider.answer(credential, submission, context)
+        return await guarded(provider, provider.answer(credential, submission, context), Verified, Rejected)
 
     def _live_session(self, records: Records, place: Key) -> Session | None:
         record = records.get(place)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from authflow.errors import ContractViolation, FetchFailed
 from authflow.flow import Flow, FlowKind
+from authflow.guarding import off_the_clock
 from authflow.hashing_pool import Slot
 from authflow.model import Account, Factor, Plain, Proof
 from authflow.password_rules import check_new_password
@@ -26,10 +27,12 @@ class SlotHashing:
     context_words: tuple[str, ...] = ()
 
     async def hash(self, password: str) -> str:
-        return await self.hasher.hash(self._place(), password)
+        with off_the_clock():
+            return await self.hasher.hash(self._place(), password)
 
     async def verify(self, password: str, stored: str | None) -> Verification:
-        return await self.hasher.verify(self._place(), password, stored)
+        with off_the_clock():
+            return await self.hasher.verify(self._place(), password, stored)
 
     def refusal(self, password: str, *, name: str = "") -> str | None:
         return check_new_password(password, name=name, context_words=self.context_words)

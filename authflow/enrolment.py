@@ -18,14 +18,13 @@ from authflow.commits import new_id
 from authflow.enrolment_access import EnrolmentAccess
 from authflow.errors import (
     AlreadyEnrolled,
-    AuthflowError,
-    ContractViolation,
     Forbidden,
     NotAuthenticated,
     NotFound,
 )
 from authflow.factor_plans import Confirmation
 from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, start
+from authflow.guarding import guarded
 from authflow.loading import Loaded
 from authflow.model import to_instant
 from authflow.powers import Enrols, IssuesCodes
@@ -234,16 +233,9 @@ class Enrolment(EnrolmentAccess):
     ) -> Outcome:
         submission = Submission(values, flow.scratch.get(provider.name, {}))
         pool = self._engine.services.pool
-        try:
-            with pool.reserve() if provider.uses_hashing else nullcontext() as slot:
-                context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
-                return await factor.answer_enrolment(submission, context)
-        except AuthflowError:
-            raise
-        except Exception as error:
-            # A provider that breaks enrols nothing: a fault to the person, the trace in the log.
-            _log.exception("provider %s failed", provider.name)
-            raise ContractViolation(f"{provider.name} failed: {type(error).__name__}") from error
+        with pool.reserve() if provider.uses_hashing else nullcontext() as slot:
+            context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
+            return await guarded(provider, factor.answer_enrolment(submission, context), Ask, Enrolled, Rejected)
 
 
 def _enrolling(provider: Provider) -> Enrols:

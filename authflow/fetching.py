@@ -15,6 +15,7 @@ import asyncio
 from asyncio import AbstractEventLoop, Task
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from weakref import WeakKeyDictionary
 
 from authflow.errors import FetchFailed
 from authflow.freshness import lifetime
+from authflow.guarding import off_the_clock
 from authflow.model import Plain
 from authflow.seam import Seam
 from authflow.settings import is_loopback
@@ -158,8 +160,10 @@ class HttpFetching:
             # A task of its own: a caller who goes away must not take the answer from the others.
             flight = flights[url] = asyncio.create_task(self._fetch(url, host))
             flight.add_done_callback(lambda done: _landed(flights, url, done))
+        is_ready = self._here().transport is not None
         try:
-            return await asyncio.shield(flight)
+            with nullcontext() if is_ready else off_the_clock():
+                return await asyncio.shield(flight)
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if flight.cancelled() and not (caller and caller.cancelling()):
@@ -186,7 +190,8 @@ class HttpFetching:
         if here.transport is None:
             # In a thread and before a fetch's patience begins: importing httpx and reading the trusted authorities take
             # longer than most answers, on the smallest instances seconds.
-            made = await asyncio.to_thread(_make_transport, self._tls)
+            with off_the_clock():
+                made = await asyncio.to_thread(_make_transport, self._tls)
             here.transport = here.transport or made
         return here.transport
 

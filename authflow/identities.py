@@ -17,6 +17,7 @@ from authflow.errors import AlreadyEnrolled, ContractViolation, FlowInvalid, Las
 from authflow.federated import Assertion, FederatedProvider
 from authflow.federation import linking
 from authflow.flow import Flow, FlowKind, FlowState, StepCompleted
+from authflow.guarding import guarded
 from authflow.loading import Loaded
 from authflow.model import Account, Event, to_instant
 from authflow.provider import Ask, Charge, PrimaryProvider, Redirect, Rejected, Subject
@@ -96,7 +97,7 @@ class Identities(EnrolmentAccess):
         demand_return(flow, provider, by_get=by_get)
         submission, who = await engine.submissions.identify(flow, provider, values, by_get)
         context = engine.context(flow, provider, account=account, submission=submission)
-        found = await engine.submissions.guarded(provider, provider.assertion(submission, context))
+        found = await guarded(provider, provider.assertion(submission, context), Assertion, Rejected)
         client = bucket_key(engine.services.keyring, "password_per_client", visitor.network)
         evidence = found.single_use if isinstance(found, Assertion) else ""
         marks = spent_keys(flow.id, provider.name, evidence)

@@ -19,6 +19,7 @@ from authflow.errors import AuthflowError, BadInput, ContractViolation, FlowInva
 from authflow.federated import IDENTITY_UNKNOWN, Assertion, FederatedProvider
 from authflow.federation import accepted_profile, linking
 from authflow.flow import Flow
+from authflow.guarding import guarded
 from authflow.identifiers import canonical_name, mail_address
 from authflow.loading import Loaded
 from authflow.model import Account, Status
@@ -78,7 +79,7 @@ class Newcomers:
         """
         engine, provider, who = self._engine, arrival.provider, arrival.who
         context = engine.context(arrival.flow, provider, submission=arrival.submission)
-        found = await engine.submissions.guarded(provider, provider.assertion(arrival.submission, context))
+        found = await guarded(provider, provider.assertion(arrival.submission, context), Assertion, Rejected)
         if isinstance(found, Assertion) and (found.issuer, found.subject) != (who.issuer, who.subject):
             raise ContractViolation(f"{provider.name} identifies one subject and asserts another")
         unused, made, refusals = [loaded], list[Account](), list[AuthflowError]()

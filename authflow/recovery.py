@@ -27,6 +27,7 @@ from authflow.changes import Change
 from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType, read
 from authflow.flow import FlowKind
+from authflow.guarding import guarded
 from authflow.model import Credential, Purpose
 from authflow.provider import Rejected, Submission
 from authflow.records import account_key, credential_key, lookup_keys
@@ -72,7 +73,7 @@ class Recovery(AccountWork):
             return refused(fields, reading.values, *(reading.errors or (field_error("name", "name_malformed"),)))
         submission = Submission(values)
         context = self.engine.context(self.engine.start(FlowKind.RECOVER), side.provider, submission=submission)
-        if not await side.power.check_captcha(submission, context):
+        if not await guarded(side.provider, side.power.check_captcha(submission, context), bool):
             return refused(fields, reading.values, field_error("captcha", "captcha_failed"))
 
         async def prepare(records: Records, bucket: Bucket) -> Change[None | Invalid]:

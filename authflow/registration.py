@@ -32,6 +32,7 @@ from authflow.changes import Change
 from authflow.errors import BadInput, NotFound
 from authflow.fields import Field, FieldType, read
 from authflow.flow import FlowKind
+from authflow.guarding import guarded
 from authflow.identifiers import canonical_name, mail_address
 from authflow.model import Account, Credential, Event, Purpose, Status
 from authflow.provider import Rejected, Submission
@@ -95,7 +96,7 @@ class Registration(AccountWork):
         submission = Submission(values)
         with self.engine.services.pool.reserve() as slot:
             context = self.engine.context(flow, side.provider, slot=slot, submission=submission)
-            if not await side.power.check_captcha(submission, context):
+            if not await guarded(side.provider, side.power.check_captcha(submission, context), bool):
                 return refused(fields, reading.values, field_error("captcha", "captcha_failed"))
             account = candidate
             hashed: list[Credential] = []

@@ -7,37 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from authflow import commits
 from authflow.changes import MAX_TRIES, back_off
 from authflow.commits import Plan
 from authflow.errors import (
-    AuthflowError,
     BadInput,
     ContractViolation,
     FlowInvalid,
-    Overloaded,
     StoreConflict,
     StoreUnavailable,
+    Unavailable,
 )
 from authflow.federated import FederatedProvider
 from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind
+from authflow.guarding import guarded
 from authflow.hashing_pool import Slot
 from authflow.identifiers import canonical_name
 from authflow.loading import Loaded
+from authflow.model import Credential
 from authflow.powers import Rehashes
 from authflow.provider import (
     Ask,
+    CredentialId,
     Identification,
     Identifier,
     Nobody,
     Outcome,
     Provider,
     Redirect,
+    Rejected,
     Subject,
     Submission,
     Verified,
@@ -49,8 +52,6 @@ from authflow.store.protocol import Key, Update
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
-
-T = TypeVar("T")
 
 _log = logging.getLogger("authflow.engine")
 
@@ -105,7 +106,8 @@ class Submissions:
     ) -> tuple[Submission, Identification]:
         submission = Submission(values, flow.scratch.get(provider.name, {}), by_get)
         context = self._engine.context(flow, provider, submission=submission)
-        who = await self.guarded(provider, provider.identify(submission, context))
+        naming = provider.identify(submission, context)
+        who = await guarded(provider, naming, Identifier, Subject, CredentialId, Nobody)
         match who:
             case Identifier(name):
                 who = Identifier(canonical_name(name))
@@ -166,17 +168,7 @@ class Submissions:
     ) -> Outcome:
         context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
         answering = provider.answer(loaded.credentials.get(provider.name), submission, context)
-        return await self.guarded(provider, answering)
-
-    async def guarded(self, provider: Provider, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        except AuthflowError:
-            raise
-        except Exception as error:
-            # A provider that breaks lets nobody in and gives nothing away: 503, the trace in the log.
-            _log.exception("provider %s failed", provider.name)
-            raise ContractViolation(f"{provider.name} failed: {type(error).__name__}") from error
+        return await guarded(provider, answering, Ask, Verified, Rejected, Redirect)
 
     def _plan_first(
         self, flow: Flow, provider: Provider, loaded: Loaded, outcome: Outcome, visitor: Visitor, with_static_key: bool
@@ -266,12 +258,16 @@ class Submissions:
         try:
             with self._engine.services.pool.reserve() as slot:
                 context = self._engine.context(self._engine.start(), provider, account=loaded.account, slot=slot)
-                fresh = await provider.rehash(credential, submission, context)
+                fresh = await guarded(provider, provider.rehash(credential, submission, context), Credential)
+            if (fresh.account_id, fresh.provider) != (credential.account_id, credential.provider):
+                raise ContractViolation(f"{provider.name}: the renewed hash is not of the credential it was handed")
             if record is not None:
                 data = self._engine.vault.credential_data(fresh)
                 await self._engine.services.store.commit((Update(record.key, data, record.version),))
-        except (StoreConflict, StoreUnavailable, Overloaded, BadInput):
+        except (StoreConflict, Unavailable, BadInput):
             _log.info("a hash was not renewed; the next login tries again")
+        except ContractViolation as error:
+            _log.error("a hash was not renewed: %s", error.detail)
 
     @contextmanager
     def _place(self, provider: Provider) -> Iterator[Slot | None]:
