@@ -38,7 +38,9 @@ async def _logged_in(site: Site, browser: Browser) -> tuple[Step, dict[str, str]
     return step, values, page
 
 
-@check("a person can log in with it", mend="see right_answer; the log line of the fault is above", needs_kit=True)
+@check(
+    "a person can log in with it", mend="see right_answer; a fault of the provider is named in the log", needs_kit=True
+)
 async def login_works(bench: Bench) -> None:
     site = await Site.open(bench)
     try:

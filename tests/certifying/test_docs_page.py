@@ -1,0 +1,116 @@
+"""docs/providers.md is true: its provider is certified as it stands there, its quotes are in the files they are from.
+
+The table of checks is written anew by `python -m tests.certifying.test_docs_page`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from authflow.certifying.run import CHECKS
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs/providers.md"
+BLOCK = re.compile(r"<!-- made: checks -->\n(.*?)<!-- end -->", re.S)
+
+
+def text() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+def table() -> str:
+    lines = ["| check | where it is ok | to mend it |", "|---|---|---|"]
+    for check in CHECKS:
+        cells = (
+            cell.replace("|", "\\|").replace("{{", "`{{").replace("}}", "}}`") for cell in (check.shows, check.mend)
+        )
+        lines.append(f"| `{check.name}` | {' | '.join(cell.replace('<', '&lt;') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def files() -> dict[str, str]:
+    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", text(), re.S))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder into which a reader has copied what the page says."""
+    for name, source in files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTHFLOW_")}
+    environment |= {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
+
+
+def command_of(program: str) -> list[str]:
+    """Return the arguments of a command that the page gives."""
+    found = re.search(rf"^PYTHONPATH=\. {program} (.*)$", text(), re.M)
+    assert found is not None
+    return found[1].split()
+
+
+def test_the_provider_of_the_page_is_certified_as_the_page_says(folder: Path) -> None:
+    said = run(folder, "authflow.cli", *command_of("authflow"))
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "button_token:ButtonToken: certified; 0 of" in said.stdout
+
+
+def test_the_test_of_the_page_passes(folder: Path) -> None:
+    said = run(
+        folder, "pytest", "-q", "-p", "authflow.certifying.plugin", "-p", "no:cacheprovider", *command_of("pytest")
+    )
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_fault_that_the_page_proposes_is_found_as_it_says(folder: Path) -> None:
+    file = folder / "button_token.py"
+    source = file.read_text(encoding="utf-8")
+    assert "Verified(context.prove(self), spent)" in source
+    file.write_text(source.replace("Verified(context.prove(self), spent)", "Verified(context.prove(self))"))
+
+    said = run(folder, "authflow.cli", *command_of("authflow"))
+
+    assert said.returncode == 1
+    assert re.search(r"^FAILED +replay_is_refused +.*taken again", said.stdout, re.M)
+
+
+def test_the_codes_of_the_page_are_those_of_rfc_4226(folder: Path) -> None:
+    module: dict[str, object] = {"__name__": "button_token"}
+    exec(files()["button_token.py"], module)
+
+    assert [module["hotp"](b"12345678901234567890", n) for n in range(3)] == ["755224", "287082", "359152"]
+
+
+def test_what_is_quoted_stands_in_the_file_it_is_from() -> None:
+    quotes = re.findall(r"<!-- from: (\S+) -->\n```python\n(.*?)```\n<!-- end -->", text(), re.S)
+
+    assert {name for name, _ in quotes} == {
+        "examples/printed_list.py", "examples/passkey.py", "examples/openid_connect.py", "examples/code_by_mail.py",
+    }  # fmt: skip
+    for name, quoted in quotes:
+        assert quoted in (ROOT / name).read_text(encoding="utf-8"), f"{name} says something else"
+
+
+def test_every_check_is_told_with_the_way_out() -> None:
+    found = BLOCK.search(text())
+
+    assert found is not None
+    assert found[1] == table(), "write it anew by: python -m tests.certifying.test_docs_page"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(BLOCK.sub(lambda _: f"<!-- made: checks -->\n{table()}<!-- end -->", text()), encoding="utf-8")
