@@ -26,6 +26,7 @@ from authflow.store.protocol import Insert, Key, Record, Update, Write
 from authflow.throttle import Bucket, Limit, bucket_key
 from authflow.tickets import TicketInvalid
 from authflow.tokens import BadToken
+from authflow.tracing import Moved, metered
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -127,14 +128,15 @@ class AccountWork:
             bucket.demand(self.now)
             return records, bucket
 
-        first = await read()
-        unused = [first]
+        with metered():
+            first = await read()
+            unused = [first]
 
-        async def try_once() -> Change[T]:
-            return await prepare(*(unused.pop() if unused else await read()))
+            async def try_once() -> Change[T]:
+                return await prepare(*(unused.pop() if unused else await read()))
 
-        with self.engine.admission.enter(first[1], now=self.now):
-            return await carry_out(self.engine, try_once)
+            with self.engine.admission.enter(first[1], now=self.now):
+                return await carry_out(self.engine, try_once)
 
     def for_client(self, visitor: Visitor) -> tuple[Limit, str, str]:
         """Return the limit that a client's requests for mails, and its bad tickets, count on."""
@@ -164,14 +166,15 @@ class AccountWork:
         verdict = self.engine.user.remaining_steps(flow.kind, (*flow.proofs, proof), None)
         return self.engine.user.advance(flow, StepCompleted(proof, account.epoch, verdict))
 
-    def demand_completed(self, flow: Flow) -> None:
-        """Refuse to go on while a step is owed.
+    def completed(self, flow: Flow) -> Moved:
+        """Refuse to go on while a step is owed; return what the flow leaves for its trace.
 
         Raises:
-            IllegalTransition: One is.
+            IllegalTransition: A step is owed.
         """
         if flow.state is not FlowState.COMPLETED or flow.owed:
             raise IllegalTransition(f"a {flow.kind} flow that is {flow.state} changes nothing")
+        return Moved(flow, tuple(f"completed:{proof.provider}" for proof in flow.proofs))
 
     def _own_proof(self, name: str, factor: Factor, flow: Flow, account: Account) -> Proof:
         return Proof(name, factor, self.now, flow.id, flow.step, account.id)

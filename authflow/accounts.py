@@ -33,6 +33,7 @@ from authflow.registration import Registration
 from authflow.sessions import Current, IssuedSession, Visitor
 from authflow.store.protocol import Delete, Key, Record, Write
 from authflow.throttle import Bucket
+from authflow.tracing import ERASING_TASK, Moved
 from authflow.tickets import TicketInvalid
 
 __all__ = ["Accounts", "Invalid", "Registered", "Stage", "TicketInvalid"]
@@ -111,8 +112,11 @@ class Accounts(Registration, Recovery):
                 if not isinstance(outcome, Verified) or record is None:
                     happened = self._password_event("password_change_refused", account, visitor, "password_wrong")
                     error = field_error(CURRENT_PASSWORD, "password_wrong")
-                    return Change((bucket.failed(self.now),), refused(fields, reading.values, error), (happened,))
-                self.demand_completed(self.counted(flow, account, outcome.proof))
+                    traced = Moved(flow, (f"rejected:{side.provider.name}:password_wrong",))
+                    return Change(
+                        (bucket.failed(self.now),), refused(fields, reading.values, error), (happened,), moved=(traced,)
+                    )
+                traced = self.completed(self.counted(flow, account, outcome.proof))
                 raised = replace(account, epoch=account.epoch + 1)
                 issued = sessions.reissue(session, raised, self.now)
                 writes: list[Write] = [
@@ -124,7 +128,7 @@ class Accounts(Registration, Recovery):
                     *parts.notice_write(self.engine, account, "password_changed"),
                 ]
                 happened = self._password_event("password_changed", account, visitor)
-                return Change(tuple(writes), issued, (happened,))
+                return Change(tuple(writes), issued, (happened,), moved=(traced,))
 
             return await self.within_limit(
                 self.engine.user.limits.password_per_name,
@@ -240,6 +244,8 @@ class Accounts(Registration, Recovery):
             writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
             writes.append(Delete(name_key(account.canonical_name)))
             writes.append(Delete(newest_attempt_key(account_id)))
+            # As many as there may be, they are erased by a task of this commit.
+            writes.append(self.engine.services.tasks.write(ERASING_TASK, {"account_id": account_id}, self.now))
             happened = audit.event("account_deleted", self.now, account_id=account_id, client=client, by=by)
             return Change(tuple(writes), account, (happened,))
 

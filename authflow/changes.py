@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from authflow import audit
+from authflow import audit, tracing
 from authflow.errors import AuthflowError, StoreConflict, StoreUnavailable
 from authflow.model import Event
 from authflow.store.protocol import Write
+from authflow.tracing import Moved, metered
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -31,12 +32,14 @@ class Change(Generic[T]):
         result: What the caller is told once the commit is done.
         events: Inserted with the writes and logged after them.
         refusal: Raised after the commit instead of the result.
+        moved: What it means to flows, for their traces.
     """
 
     writes: tuple[Write, ...]
     result: T
     events: tuple[Event, ...] = ()
     refusal: AuthflowError | None = None
+    moved: tuple[Moved, ...] = ()
 
 
 async def carry_out(engine: Engine, prepare: Callable[[], Awaitable[Change[T]]]) -> T:
@@ -49,19 +52,21 @@ async def carry_out(engine: Engine, prepare: Callable[[], Awaitable[Change[T]]])
     Raises:
         StoreUnavailable: Conflicts did not end.
     """
-    for attempt in range(MAX_TRIES):
-        change = await prepare()
-        try:
-            if change.writes or change.events:
-                await engine.services.store.commit([*change.writes, *audit.inserted(change.events)])
-        except StoreConflict:
-            await back_off(attempt)
-            continue
-        audit.written(change.events)
-        await engine.services.tasks.dispatch(change.writes)
-        if change.refusal is not None:
-            raise change.refusal
-        return change.result
+    with metered():
+        for attempt in range(MAX_TRIES):
+            change = await prepare()
+            try:
+                if change.writes or change.events:
+                    written = [*change.writes, *audit.inserted(change.events)]
+                    await engine.services.store.commit([*written, *tracing.writes(engine, change.moved, written)])
+            except StoreConflict:
+                await back_off(attempt)
+                continue
+            audit.written(change.events)
+            await engine.services.tasks.dispatch(change.writes)
+            if change.refusal is not None:
+                raise change.refusal
+            return change.result
     raise StoreUnavailable("conflicts did not end")
 
 

@@ -37,6 +37,7 @@ from authflow.results import ChoiceOwed, EnrolmentOwed, LoggedIn, NotProved, Res
 from authflow.sessions import DeviceClaim, IssuedSession, Visitor
 from authflow.store.protocol import Delete, Update, Write
 from authflow.tokens import new_id
+from authflow.tracing import Moved
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -53,6 +54,7 @@ class Plan:
         result: What the edge is told once the commit is done.
         events: Inserted with the writes and logged after them.
         refusal: Raised after the commit instead of the result.
+        moved: What it means to flows, for their traces.
     """
 
     writes: tuple[Write, ...]
@@ -60,6 +62,7 @@ class Plan:
     events: tuple[Event, ...] = ()
     refusal: AuthflowError | None = None
     needs_rehash: bool = False
+    moved: tuple[Moved, ...] = ()
 
     def all_writes(self) -> list[Write]:
         return [*self.writes, *audit.inserted(self.events)]
@@ -94,7 +97,8 @@ def rejected_first(
         reason=reason,
         client=visitor.network,
     )
-    return Plan(tuple(writes), result, (happened,))
+    traced = Moved(flow, (f"rejected:{provider.name}:{reason}",), loaded)
+    return Plan(tuple(writes), result, (happened,), moved=(traced,))
 
 
 def rejected_later(
@@ -124,7 +128,14 @@ def rejected_later(
     ask = _form(engine, moved, provider, account)
     reason = outcome.reason if moved.is_open else "too_many_rejections"
     refusal = None if moved.is_open else FlowInvalid("too many rejections in one flow")
-    return Plan(tuple(writes), NotProved(moved, provider, ask, reason, outcome.charge), (happened,), refusal)
+    happening = (f"rejected:{provider.name}:{outcome.reason}", *(() if moved.is_open else (f"refused:{reason}",)))
+    return Plan(
+        tuple(writes),
+        NotProved(moved, provider, ask, reason, outcome.charge),
+        (happened,),
+        refusal,
+        moved=(Moved(moved, happening, loaded),),
+    )
 
 
 def verified(
@@ -170,7 +181,8 @@ def verified(
         result = NotProved(moved, provider, Ask(()), reason)
         is_elsewhere = reason == DefinitionChanged.code
         refusal = DefinitionChanged(reason) if is_elsewhere else NoMethodLeft(reason, code=reason)
-        return Plan(tuple(writes), result, (happened,), refusal)
+        traced = Moved(moved, (f"completed:{provider.name}", f"refused:{reason}"), loaded)
+        return Plan(tuple(writes), result, (happened,), refusal, moved=(traced,))
     return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
 
 
@@ -209,14 +221,15 @@ def completed(
     kind = "reauthenticated" if flow.kind is FlowKind.REAUTHENTICATE else "login_completed"
     happened = _login_event(engine, kind, flow, provider, visitor)
     result = LoggedIn(flow, subject, issued, claim, codes)
-    return Plan(tuple(writes), result, (*events, happened), needs_rehash=needs_rehash)
+    traced = Moved(flow, (f"completed:{provider.name}",), loaded)
+    return Plan(tuple(writes), result, (*events, happened), needs_rehash=needs_rehash, moved=(traced,))
 
 
 def opened(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded) -> Plan:
     """A factor was chosen: its form is open, and a message goes out where it wants one."""
     asking, ask, messages = _asking(engine, flow, provider, loaded)
     writes = (parts.session_with(engine, loaded, asking), *messages)
-    return Plan(writes, StepOwed(asking, provider, ask))
+    return Plan(writes, StepOwed(asking, provider, ask), moved=(Moved(asking, (f"chosen:{provider.name}",), loaded),))
 
 
 def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask, visitor: Visitor) -> Plan:
@@ -230,12 +243,13 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
         flow = replace(flow, deadline_at=min(flow.deadline_at, now + engine.user.second_factor_time_window))
     if flow.proofs:
         writes.append(parts.session_with(engine, loaded, flow))
-    return Plan(tuple(writes), StepOwed(flow, provider, ask))
+    return Plan(tuple(writes), StepOwed(flow, provider, ask), moved=(Moved(flow, (f"asked:{provider.name}",), loaded),))
 
 
-def stored(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
-    """A stored flow moved without a proof."""
-    return Plan((parts.session_with(engine, loaded, flow),), result)
+def away(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
+    """A stored flow waits for somebody to come back from a remote party."""
+    traced = Moved(flow, (f"away:{flow.provider}",), loaded)
+    return Plan((parts.session_with(engine, loaded, flow),), result, moved=(traced,))
 
 
 def sent_away(engine: Engine, flow: Flow, provider: Provider, outcome: Redirect) -> Flow:
@@ -260,7 +274,7 @@ def cancelled(engine: Engine, loaded: Loaded) -> Plan:
     else:
         write = Delete(record.key, record.version)
     result = NotProved(flows[-1], next(iter(engine.registry.providers.values())), Ask(()), "cancelled")
-    return Plan((write,), result, events)
+    return Plan((write,), result, events, moved=tuple(Moved(flow, ("cancelled",)) for flow in flows))
 
 
 # --- Parts of plans ---------------------------------------------------------------------------------------------------
@@ -302,7 +316,8 @@ def _next_step(
     else:
         result = StepOwed(flow, asking, ask, issued)
     everything = (*writes, *messages)
-    return Plan(everything, result, (happened,), needs_rehash=needs_rehash)
+    traced = Moved(flow, (f"completed:{provider.name}",), loaded)
+    return Plan(everything, result, (happened,), needs_rehash=needs_rehash, moved=(traced,))
 
 
 def _asking(

@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from authflow import audit, commits, gates
+from authflow import audit, commits, gates, tracing
 from authflow.changes import MAX_TRIES, back_off
 from authflow.commits import Plan
 from authflow.context import Context, SlotHashing
@@ -43,6 +43,7 @@ from authflow.sessions import Current, IssuedSession, Sessions, Visitor
 from authflow.store.protocol import Delete, Write
 from authflow.submissions import Submissions
 from authflow.throttle import Admission
+from authflow.tracing import metered
 from authflow.user import User
 from authflow.waiting import WaitingFlows
 
@@ -166,7 +167,8 @@ class Engine:
             Unavailable: A fault; nothing was changed.
         """
         judge = self.submissions.first if isinstance(provider, PrimaryProvider) else self.submissions.later
-        return await judge(provider, values, visitor, flow_reference, by_get, with_static_key)
+        with metered():
+            return await judge(provider, values, visitor, flow_reference, by_get, with_static_key)
 
     async def log_out(self, current: Current, *, client: str = "") -> IssuedSession | None:
         """End a session; return the anonymous one that carries what survives, where something does."""
@@ -226,7 +228,8 @@ class Engine:
         """
         if not plan.writes:
             return
-        await self.services.store.commit(plan.all_writes())
+        written = plan.all_writes()
+        await self.services.store.commit([*written, *tracing.writes(self, plan.moved, written)])
         audit.written(plan.events)
         await self.services.tasks.dispatch(plan.writes)
 

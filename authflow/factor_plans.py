@@ -23,6 +23,7 @@ from authflow.records import credential_key
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.sessions import Visitor
 from authflow.store.protocol import Delete, Insert, Update, Write
+from authflow.tracing import Moved
 
 Confirmation: TypeAlias = Changed | LoggedIn | NotProved | StepOwed
 """What comes of a confirming submission; `StepOwed` where the provider wants to know more."""
@@ -34,13 +35,14 @@ def asked(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: A
     delivery = parts.delivery_write(engine, flow, provider, ask)
     if delivery is not None:
         writes.append(delivery)
-    return Change(tuple(writes), StepOwed(flow, provider, ask))
+    traced = Moved(flow, (f"asked:{provider.name}",), loaded)
+    return Change(tuple(writes), StepOwed(flow, provider, ask), moved=(traced,))
 
 
 def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask: Ask) -> Change[Confirmation]:
     """The provider wants to know more before it confirms."""
     change = asked(engine, flow, provider, loaded, ask)
-    return Change(change.writes, change.result)
+    return Change(change.writes, change.result, moved=change.moved)
 
 
 def rejected(
@@ -55,9 +57,12 @@ def rejected(
     writes = (parts.session_with(engine, loaded, moved),)
     if not moved.is_open:
         result = NotProved(moved, provider, Ask(()), "too_many_rejections", Charge.FLOW)
-        return Change(writes, result, (happened,), refusal=FlowInvalid("too many rejections in one flow"))
+        ended = Moved(moved, (f"rejected:{provider.name}:{outcome.reason}", "refused:too_many_rejections"), loaded)
+        refusal = FlowInvalid("too many rejections in one flow")
+        return Change(writes, result, (happened,), refusal, (ended,))
     ask = _shown_again(engine, moved, provider, loaded)
-    return Change(writes, NotProved(moved, provider, ask, outcome.reason, Charge.FLOW), (happened,))
+    traced = Moved(moved, (f"rejected:{provider.name}:{outcome.reason}",), loaded)
+    return Change(writes, NotProved(moved, provider, ask, outcome.reason, Charge.FLOW), (happened,), moved=(traced,))
 
 
 def enrolled(
@@ -73,7 +78,8 @@ def enrolled(
     proved = replace(session, proofs=(*session.proofs, outcome.proof))
     happened = _event(engine, "factor_enrolled", account.id, provider, visitor, flow.id)
     change = parts.reissued(engine, loaded, proved, account, writes, happened, codes)
-    return Change(change.writes, change.result, change.events)
+    traced = Moved(moved, (f"completed:{provider.name}",), loaded)
+    return Change(change.writes, change.result, change.events, moved=(traced,))
 
 
 def logged_in(
@@ -96,7 +102,7 @@ def logged_in(
     )  # fmt: skip
     if not isinstance(plan.result, LoggedIn):
         raise ContractViolation("a completed login without a session")
-    return Change(plan.writes, plan.result, plan.events)
+    return Change(plan.writes, plan.result, plan.events, moved=plan.moved)
 
 
 def removed(engine: Engine, provider: Provider, loaded: Loaded, session: Session, visitor: Visitor) -> Change[Changed]:

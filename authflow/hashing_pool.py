@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from authflow.errors import ConfigurationError, ContractViolation, Overloaded
+from authflow.seam import record_hash
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class HashingPool:
         if slot._pool is not self:
             raise ContractViolation("the hashing slot is of another pool")
         slot._start()
+        record_hash()
         try:
             job = self._executor.submit(function, *args, **kwargs)
         except RuntimeError as error:

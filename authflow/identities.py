@@ -27,6 +27,7 @@ from authflow.sessions import Current, Visitor
 from authflow.store.protocol import Delete, Key, Write
 from authflow.submissions import demand_return
 from authflow.throttle import Bucket, bucket_key
+from authflow.tracing import Moved, metered
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,21 @@ class Identities(EnrolmentAccess):
             AlreadyEnrolled: An identity of this provider is linked.
             TooManyAttempts: Too many refusals of this client.
         """
-        engine = self._engine
         if current is None:
             raise NotAuthenticated()
+        with metered():
+            return await self._link(provider, values, visitor, current, flow_reference, by_get)
+
+    async def _link(
+        self,
+        provider: FederatedProvider,
+        values: Mapping[str, str],
+        visitor: Visitor,
+        current: Current,
+        flow_reference: str,
+        by_get: bool,
+    ) -> Changed | NotProved:
+        engine = self._engine
         account, flow = current.account, engine.travelling(flow_reference, visitor, provider.name)
         if flow.kind is not FlowKind.SETTINGS or flow.subject != account.id or not flow.accepts(provider.name):
             raise FlowInvalid("not the flow of this account and provider")
@@ -138,7 +151,8 @@ class Identities(EnrolmentAccess):
             proved = replace(session, proofs=(*session.proofs, proof))
             happened = self._event("identity_linked", acting, provider, visitor, flow.id)
             change = parts.reissued(engine, loaded, proved, changed, writes, happened)
-            return Change(change.writes, change.result, change.events)
+            traced = Moved(moved, (f"completed:{provider.name}",))
+            return Change(change.writes, change.result, change.events, moved=(traced,))
 
         return await carry_out(engine, prepare)
 
@@ -210,7 +224,8 @@ class Identities(EnrolmentAccess):
         ask = Ask(()) if isinstance(asking, Redirect) else asking
         happened = self._event("identity_refused", account, provider, visitor, flow.id, reason)
         counted = bucket.failed(self._engine.services.clock())
-        return Change((counted,), NotProved(flow, provider, ask, reason, Charge.FLOW), (happened,))
+        traced = Moved(flow, (f"rejected:{provider.name}:{reason}",))
+        return Change((counted,), NotProved(flow, provider, ask, reason, Charge.FLOW), (happened,), moved=(traced,))
 
     def _event(
         self,

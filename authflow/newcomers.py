@@ -90,7 +90,7 @@ class Newcomers:
                 before = unused.pop() if unused else await self._read_again(arrival)
                 plan = await self._judged(arrival, found, before, made, places)
                 refusals[:] = [plan.refusal] if plan.refusal else []
-                return Change(tuple(plan.writes), plan.result, plan.events, plan.refusal)
+                return Change(tuple(plan.writes), plan.result, plan.events, plan.refusal, plan.moved)
 
             try:
                 result = await carry_out(engine, prepare)

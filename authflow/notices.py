@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from authflow.store.protocol import Delete, Insert, Key, Update, Write
 from authflow.tasks.protocol import Handler, Task, TaskFailed
 from authflow.throttle import Bucket, bucket_key
 from authflow.tickets import Attempt
+from authflow.tracing import ERASING_TASK, erase_traces
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -66,6 +68,7 @@ def handlers(engine: Engine, renderer: Renderer, transport: MailTransport) -> Ma
         "send_notice": office.send_notice,
         "send_welcome": office.send_welcome,
         "deliver_message": office.deliver_message,
+        ERASING_TASK: partial(erase_traces, engine),
     }
 
 

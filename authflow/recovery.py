@@ -139,7 +139,7 @@ class Recovery(AccountWork):
                         error = field_error(side.power.password_field.name, answer.reason, side.provider.messages)
                         return Change((), refused(fields, reading.values, error))
                     made.append(answer)
-                self.demand_completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
+                moved = self.completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
                 # Whoever had the password could have connected an account of elsewhere, and would still come in by it.
                 had_password = credential_place in records
                 linked = [records[key] for key in identities if key in records] if had_password else []
@@ -162,7 +162,7 @@ class Recovery(AccountWork):
                 happened = audit.event(
                     event, self.now, account_id=account.id, provider=side.provider.name, client=visitor.network
                 )
-                return Change(tuple(writes), None, (happened,))
+                return Change(tuple(writes), None, (happened,), moved=(moved,))
 
             keys = (place, account_key(account_id), credential_place, *identities)
             return await self.within_limit(*self.for_client(visitor), keys, prepare)

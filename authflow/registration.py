@@ -42,6 +42,7 @@ from authflow.store.protocol import Delete, Insert, Key, Write
 from authflow.throttle import Bucket
 from authflow.tickets import Attempt, TicketInvalid
 from authflow.tokens import new_id
+from authflow.tracing import Moved
 
 DECOY = "decoy"
 """Kind of the records that are written in the place of an account which is not made. Nobody reads them."""
@@ -99,7 +100,7 @@ class Registration(AccountWork):
             if not await guarded(side.provider, side.power.check_captcha(submission, context), bool):
                 return refused(fields, reading.values, field_error("captcha", "captcha_failed"))
             account = candidate
-            hashed: list[Credential] = []
+            hashed: list[tuple[Credential, Moved]] = []
 
             async def prepare(records: Records, bucket: Bucket) -> Change[Registered | Invalid | Account]:
                 # Hashed whether or not the name is free, and once, however many tries it takes.
@@ -109,14 +110,16 @@ class Registration(AccountWork):
                     if isinstance(made, Rejected):
                         error = field_error(side.power.password_field.name, made.reason, side.provider.messages)
                         return Change((), refused(fields, reading.values, error))
-                    self.demand_completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
-                    hashed.append(made)
+                    moved = self.completed(self.counted(flow, account, self.enrolment_proof(side, flow, account)))
+                    hashed.append((made, moved))
+                made, moved = hashed[0]
                 holder = records.get(name_key(account.canonical_name))
                 if holder is None:
-                    return self._added(account, hashed[0], bucket, visitor)
+                    return replace(self._added(account, made, bucket, visitor), moved=(moved,))
                 taken_by = str(holder.data["account_id"])
                 if account.status == Status.WAITING_FOR_EMAIL_VERIFICATION:
-                    return self._repeated(taken_by, account, hashed[0], bucket, visitor)
+                    traced = replace(moved, account_id=taken_by)
+                    return replace(self._repeated(taken_by, account, made, bucket, visitor), moved=(traced,))
                 happened = audit.event(
                     "registration_refused", self.now, account_id=taken_by, reason="name_taken", client=visitor.network
                 )
@@ -163,7 +166,7 @@ class Registration(AccountWork):
             except TicketInvalid as refusal:
                 return self.refused_ticket(refusal, bucket, visitor, None)
             flow = self.engine.start(FlowKind.VERIFY, subject=account.id, epoch=account.epoch)
-            self.demand_completed(self.by_consent(self.by_ticket(flow, account), account))
+            traced = self.completed(self.by_consent(self.by_ticket(flow, account), account))
             declared = {f.name for f in self.engine.user.profile_fields}
             others = {name: value for name, value in account.profile.items() if name not in declared}
             moved = replace(
@@ -180,7 +183,7 @@ class Registration(AccountWork):
                 writes.append(self.credential_write(chosen[0], records.get(credential_place)))
                 writes.append(Delete(attempt_key(attempt)))
             happened = self._event("address_verified", account.id, visitor, moved.status)
-            return Change(tuple(writes), moved, (happened,))
+            return Change(tuple(writes), moved, (happened,), moved=(traced,))
 
         keys = (place, account_key(account_id), credential_place)
         moved = await self.within_limit(*self.for_client(visitor), keys, prepare)

@@ -47,12 +47,16 @@ class Bill:
 
     Args:
         parent: The bill that was open when this one was opened; it counts the same calls.
+
+    Attributes:
+        hashes: How many hashes were computed. They are no calls, and the dearest part of a login.
     """
 
-    __slots__ = ("counts", "parent")
+    __slots__ = ("counts", "hashes", "parent")
 
     def __init__(self, parent: Bill | None = None) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.hashes = 0
         self.parent = parent
 
     def total(self, kind: str, operation: str | None = None) -> int:
@@ -130,4 +134,12 @@ def record(kind: str, operation: str) -> None:
     bill = _open_bill.get()
     while bill is not None:
         bill.counts[kind, operation] += 1
+        bill = bill.parent
+
+
+def record_hash() -> None:
+    """Put one hash on the open bill and those around it, if there are any."""
+    bill = _open_bill.get()
+    while bill is not None:
+        bill.hashes += 1
         bill = bill.parent

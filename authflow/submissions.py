@@ -201,7 +201,7 @@ class Submissions:
             case Redirect(url):
                 moved = commits.sent_away(self._engine, flow, provider, outcome)
                 away = Away(moved, provider, self._engine.sealer.with_state(url, moved, visitor.browser_id))
-                return commits.stored(self._engine, moved, loaded, away)
+                return commits.away(self._engine, moved, loaded, away)
             case Ask():
                 moved = self._engine.user.advance(flow, NotesTaken(provider.name, outcome.scratch))
                 return commits.asked_on(self._engine, moved, provider, loaded, outcome, visitor)

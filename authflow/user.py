@@ -15,6 +15,7 @@ from authflow import flow as flow_table
 from authflow import gates, policy
 from authflow.access import CUSTOM, Module
 from authflow.errors import (
+    ConfigurationError,
     FlowInvalid,
     Forbidden,
     IllegalTransition,
@@ -47,6 +48,8 @@ class User(Skeletons):
         valid_authentication_methods: Pairs (primary, second or None), in order. None falls away as soon as the account
             has a usable factor paired with that primary.
         transitions: The table that flows move by, where it is not the stock one.
+        trace_share: Which part of all flows leaves a trace, from 0 (none) to 1 (each).
+        trace_retention: How long traces are kept.
         second_factor_time_window: From the first proof to the last.
         fresh_login_window: How recent a login must be to change factors or the password.
         session_persistent_fields_on_login, session_persistent_fields_on_logout: Session fields that survive.
@@ -76,6 +79,8 @@ class User(Skeletons):
         ("google_account", None),
     )
     transitions: ClassVar[Transitions | None] = None
+    trace_share: ClassVar[float] = 0.1
+    trace_retention: ClassVar[timedelta] = timedelta(days=30)
     second_factor_time_window: ClassVar[timedelta] = timedelta(minutes=10)
     fresh_login_window: ClassVar[timedelta] = timedelta(minutes=10)
     session_persistent_fields_on_login: ClassVar[Sequence[str]] = ("language",)
@@ -109,6 +114,8 @@ class User(Skeletons):
         """Build the registry; called once when the app is built."""
         self.access  # noqa: B018 - made now, so that a bad declaration refuses to start
         demand_own_names(self.profile_fields)
+        if not 0 <= self.trace_share <= 1 or self.trace_retention <= timedelta(0):
+            raise ConfigurationError("trace_share must be 0 to 1, and trace_retention a span of time")
         methods = self.valid_authentication_methods
         if methods is User.valid_authentication_methods:
             # The stock pairs follow the declared first steps: who leaves Google out need not say so twice.

@@ -14,6 +14,7 @@ from authflow.model import Account
 from authflow.provider import Provider
 from authflow.results import ChoiceOwed, EnrolmentOwed, Result, StepOwed
 from authflow.sessions import Visitor
+from authflow.tracing import metered
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -32,6 +33,10 @@ class WaitingFlows:
             FlowInvalid: No flow of this browser waits for this provider.
         """
         flow_id, subject = self._engine.sealer.read_handle(flow_reference)
+        with metered():
+            return await self._choose(provider, visitor, flow_id, subject)
+
+    async def _choose(self, provider: Provider, visitor: Visitor, flow_id: str, subject: str) -> Result:
         for attempt in range(MAX_TRIES):
             loaded, flow = await self.load(provider.name, flow_id, subject, visitor)
             flow = self.demand_open(flow, loaded, self._engine.services.clock(), provider.name)
@@ -79,6 +84,10 @@ class WaitingFlows:
         """Drop every pending flow of the browser. A session that is logged in stays."""
         if not visitor.session_id:
             return
+        with metered():
+            await self._cancel(visitor)
+
+    async def _cancel(self, visitor: Visitor) -> None:
         for attempt in range(MAX_TRIES):
             loaded = await self._engine.loader.later(visitor.account_id, visitor)
             if loaded.session is None or not loaded.session.flows:

@@ -34,6 +34,7 @@ SWEPT = frozenset(
         "session",
         "spent",
         "ticket",
+        "trace",
     ]
 )
 """Kinds whose expired records the sweep looks for; no other kind may have an expiry.

@@ -96,6 +96,7 @@ INDEXED: Mapping[str, tuple[str, ...]] = {
     "outbox": ("due_at",),
     "event": ("account_id", "at"),
     "session": ("account_id",),
+    "trace": ("account_id", "flow_id", "at"),
 }
 """Fields that `find` may be asked for, by kind. A field that a record lacks, or holds as None, is not indexed."""
 
