@@ -16,8 +16,10 @@ from authflow.proving.served import FINGERPRINT, LOGS_IN, REFUSALS, RETURN_TO
 _MOST_REJECTIONS = 100
 """NIST SP 800-63B, 5.2.2: no more consecutive failures than these, whatever the table says."""
 
-_MOST_STATES = 20_000
-"""Of one scene. More means that something grows without end."""
+_MOST_STATES = 5_000
+_MOST_STEPS = 6
+_LONGEST_PATH = 30
+"""Of one scene, and of one flow. More means that something grows without end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +75,7 @@ class Exploration:
             for following in self._visit(place):
                 if following is not None:
                     waiting.append(following)
-            if len(self._places) > _MOST_STATES:
+            if len(self._places) > _MOST_STATES or len(place.given) > _MOST_STEPS or len(place.path) > _LONGEST_PATH:
                 self._judge.violated("no-dead-end", "the flow grows without end", place.path)
                 break
         self._ground.report.states += len(self._places)

@@ -137,7 +137,7 @@ class Judge:
             self._check_proved(before, move, after, scene, given, path)
             return True
         self._check_plain(before, move, after, path)
-        return True
+        return after.deadline_at == before.deadline_at and after.kind is before.kind
 
     def _check_plain(self, before: Flow, move: Move, after: Flow, path: Sequence[str]) -> None:
         for name in _PROVED:
@@ -275,6 +275,9 @@ class Judge:
             self.violated("substitute", f"{', '.join(step.providers)} is offered first", path)
         for name in step.accepted:
             if name in (TICKET, CONSENT):
+                alone = step.kind is (StepKind.PROVE if name == TICKET else StepKind.ACCEPT) and len(step.accepted) == 1
+                if not alone:
+                    self.violated("own-steps", f"{name} is one of several ways to {step.kind}", path)
                 if self.kind not in (FlowKind.RECOVER, FlowKind.SETUP, FlowKind.VERIFY):
                     self.violated("own-steps", f"{name} is asked for in a {self.kind}", path)
             elif name not in facts.providers and name not in self.ground.user.registry.providers:

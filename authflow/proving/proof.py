@@ -15,9 +15,10 @@ from authflow.proving.exploring import Exploration
 from authflow.proving.facts import Facts, facts_of
 from authflow.proving.judging import Ground
 from authflow.proving.moves import Moves
+from authflow.proving.probes import Counting, Probes
 from authflow.proving.rehearsal import rehearsal
 from authflow.proving.report import Report
-from authflow.proving.scenes import BOB, Rigging, Scene, Scenery
+from authflow.proving.scenes import BEGAN, BOB, Rigging, Scene, Scenery
 from authflow.proving.served import LOGS_IN, Served
 from authflow.proving.sweeps import sweep_levels, sweep_sequences, sweep_starts, sweep_tables
 from authflow.settings import Settings
@@ -33,6 +34,7 @@ def prove(
     user: User | None = None,
     *,
     kinds: Sequence[FlowKind] = tuple(FlowKind),
+    with_rehearsal: bool = True,
     told: Told = lambda text: None,
 ) -> Report:
     """Explore the flows of an application, apart from what it is deployed on.
@@ -41,6 +43,7 @@ def prove(
         settings: The deployment's.
         user: Instead of the class that `AUTHFLOW_USER` names.
         kinds: Those to be explored.
+        with_rehearsal: Whether the stock rules are explored under a wider configuration, too (see `rehearsal`).
         told: Called with what is looked at now.
 
     Raises:
@@ -48,15 +51,21 @@ def prove(
     """
     began = time.perf_counter()
     report = Report(kinds=tuple(kinds))
-    app = apart(settings, user)
-    transitions = app.engine.user.transitions
-    wide = apart(settings, rehearsal(transitions))
+    heard = Counting()
+    # At a fixed time, or a senseless code might be right one day.
+    app = apart(settings, user, observers=(heard,), clock=lambda: BEGAN)
     try:
         explore(app, report, kinds, "", told)
-        explore(wide, report, kinds, "in a rehearsal with more ways and factors", told)
+        told("the providers")
+        Probes(app, report, heard).run()
     finally:
         app.services.pool.close()
-        wide.services.pool.close()
+    if with_rehearsal:
+        wide = apart(settings, rehearsal(app.engine.user.transitions))
+        try:
+            explore(wide, report, kinds, "in a rehearsal with more ways and factors", told)
+        finally:
+            wide.services.pool.close()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -95,6 +104,8 @@ def explore(app: Application, report: Report, kinds: Sequence[FlowKind], configu
             exploration = Exploration(ground, scenery, kind, scene, other)
             exploration.run()
             ways |= {(kind, way) for way in exploration.completed_by}
+    for hook, error in scenery.broken_hooks.items():
+        report.violated("answered", f"{hook} raises {error}", configuration or "the configuration in force")
     check_ways(ground, kinds, ways)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -103,6 +103,7 @@ class Scenery:
     ) -> None:
         self._user, self._facts = user, facts
         self._made, self._broken, self._stands_in = made, broken, stands_in
+        self.broken_hooks: dict[str, str] = {}
 
     def scene(self, flow: Flow, rigging: Rigging, *, status: int = Status.ACTIVE, roles: Sequence[str] = (),
               access: Sequence[str] = (), account_id: str = ADA, epoch: int = EPOCH) -> Scene:  # fmt: skip
@@ -111,8 +112,7 @@ class Scenery:
         Args:
             flow: A flow of the kind that it is for: what is demanded may depend on it.
 
-        Raises:
-            Exception: Whatever a hook of the application raises.
+        A hook that raises is remembered in `broken_hooks`.
         """
         facts = self._facts
         name = f"{account_id.rpartition('-')[2]}@example.org"
@@ -128,8 +128,10 @@ class Scenery:
         held = frozenset(rigging.held) & frozenset((*facts.factors, *facts.substitutes))
         usable = held.intersection(rigging.enrolled, facts.factors)
         required = not self._user.second_factor_required_roles.isdisjoint(roles)
-        active_by_hook = self._user.is_active(account)
-        demanded_by_hook = self._user.demands_second_factor(account, flow)
+        active_by_hook = self._asked("is_active", lambda: self._user.is_active(account), otherwise=True)
+        demanded_by_hook = self._asked(
+            "demands_second_factor", lambda: self._user.demands_second_factor(account, flow), otherwise=False
+        )
         told = rigging.told
         if status != Status.ACTIVE:
             told += f", status {Status(status).name if status in set(Status) else status}"
@@ -147,6 +149,13 @@ class Scenery:
             parts=(rigging.enrolled, rigging.held, rigging.broken),
         )
 
+    def _asked(self, hook: str, ask: Callable[[], bool], *, otherwise: bool) -> bool:
+        try:
+            return bool(ask())
+        except Exception as error:
+            self.broken_hooks[hook] = f"{type(error).__name__}: {error}"
+            return otherwise
+
     def all_of(self, flow: Flow, *, tells_accounts_apart: bool) -> Iterator[Scene]:
         """Make every scene.
 
@@ -157,7 +166,7 @@ class Scenery:
         riggings = tuple(self.riggings())
         for number, rigging in enumerate(riggings):
             seen: set[tuple[bool, bool]] = set()
-            is_far = number >= _NEAR and flow.kind is not FlowKind.LOGIN
+            is_far = number >= (_NEAR if flow.kind is FlowKind.LOGIN else 1)
             for roles, access in self._positions():
                 scene = self.scene(flow, rigging, roles=roles, access=access)
                 facts = scene.is_active, scene.is_demanded
@@ -165,7 +174,7 @@ class Scenery:
                     seen.add(facts)
                     yield replace(scene, is_plain=rigging.is_plain and len(seen) == 1 and not (roles or access))
         for status in _statuses():
-            for rigging in riggings if tells_accounts_apart else riggings[:_NEAR]:
+            for rigging in riggings[:_NEAR]:
                 yield self.scene(flow, rigging, status=status)
 
     def changed(self, scene: Scene, flow: Flow) -> Iterator[tuple[str, Scene]]:

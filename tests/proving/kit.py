@@ -12,10 +12,15 @@ GOOGLE = {"google_client_id": "client.apps.googleusercontent.com"}
 
 
 def proof_of(
-    user: User | None = None, *, kinds: tuple[FlowKind, ...] = tuple(FlowKind), google: bool = False
+    user: User | None = None,
+    *,
+    kinds: tuple[FlowKind, ...] = tuple(FlowKind),
+    google: bool = False,
+    with_rehearsal: bool = False,
 ) -> Report:
     """Prove an application, or the stock one."""
-    return prove(Settings(provider_environment=GOOGLE if google else {}), user or User(), kinds=kinds)
+    settings = Settings(provider_environment=GOOGLE if google else {})
+    return prove(settings, user or User(), kinds=kinds, with_rehearsal=with_rehearsal)
 
 
 def told(report: Report) -> str:
