@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from authflow.errors import AuthflowError, FetchFailed, StoreConflict, StoreUnavailable
+from authflow.errors import FetchFailed, StoreConflict, StoreUnavailable
 from authflow.mail import Mail, MailRefused, MailUnavailable
 from authflow.store.memory import MemoryStore
 from authflow.store.protocol import Key, Page, Record, Write
@@ -92,6 +92,10 @@ class Crash(Exception):
     """Nobody catches this by name."""
 
 
+class CreateFailed(Exception):
+    """A task was not created, or nobody knows."""
+
+
 class Wire:
     """Numbers the calls of one operation and strikes at one of them.
 
@@ -124,7 +128,7 @@ class Wire:
         self.struck = self.struck or is_here
         return self._fault if is_here else None
 
-    async def through(self, kind: str, operation: str, error: type[AuthflowError], do: Callable[[], Awaitable[T]]) -> T:
+    async def through(self, kind: str, operation: str, error: type[Exception], do: Callable[[], Awaitable[T]]) -> T:
         """Make one call, or let what is due befall it. Reads that answer wrongly are their caller's."""
         match self.due(kind, operation):
             case Fault.UNAVAILABLE:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from authflow.errors import AuthflowError
-from tests.faults.chaos import MARK, Fault, Rows, faults_of
+from tests.faults.chaos import MARK, Endless, Fault, Rows, faults_of
 from tests.faults.operations import Operation
 from tests.faults.scene import Act, Log, Moment, Stage, contents, difference, kinds_changed, make_stage, masked
 from tests.faults.virtual_time import elapsed
@@ -23,8 +23,8 @@ from tests.web_kit import Page
 
 PATIENCE = 3.0
 """Seconds within which a request is answered, whatever befalls it."""
-LEASE = 30.5
-"""Seconds within which deferred work comes to an end."""
+LEASE = 35.0
+"""Seconds within which deferred work comes to an end: a lease, and what it takes to find out."""
 
 COUNTING = {"bucket", "event", "decoy", "trace"}
 """What a refusal may write."""
@@ -92,12 +92,21 @@ def cells_of(calls: list[tuple[str, str]]) -> list[tuple[int, Fault]]:
     return [(at, fault) for at, (kind, what) in enumerate(calls) for fault in faults_of(kind, what)]
 
 
-async def try_all(operation: Operation) -> Findings:
-    """Carry out an operation undisturbed, and then once for each of its calls and each fault."""
-    stage = await make_stage(operation.user())
+async def try_all(operation: Operation, plant: Callable[[Stage], None] | None = None) -> Findings:
+    """Carry out an operation undisturbed, and then once for each of its calls and each fault.
+
+    Args:
+        plant: Puts a mistake into the product before, to see it found.
+    """
+    stage = await make_stage(operation.user(), has_cloud_tasks=operation.has_cloud_tasks)
     act = await operation.set_up(stage)
+    if plant is not None:
+        plant(stage)
     clean = await undisturbed(stage, act)
     findings = Findings()
+    commits = clean.calls.count(("store", "commit"))
+    if operation.is_request and commits > operation.commits:
+        findings.wrong.append(f"{operation.name}: is written by {commits} commits, and so may be half done")
     for at, fault in cells_of(clean.calls):
         findings.cells += 1
         where = f"{operation.name}: call {at} ({'.'.join(clean.calls[at])}) {fault}"
@@ -267,6 +276,8 @@ async def answered(act: Act) -> Answer:
     """Do it, and say what came of it."""
     try:
         result = await act()
+    except Endless as error:
+        return Answer(500, str(error), problem="goes on for ever")
     except AuthflowError as error:
         return Answer(error.status if error.status != 500 else 503, f"{error.code}", "2")
     except Exception as error:

@@ -6,6 +6,7 @@ from the same browser, on the same store.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -64,8 +65,10 @@ class Operation:
         user: The user module of the site it is done on.
         lets_in: Whether somebody who was not logged in is, once it is done.
         is_request: Whether it is a request, which must be answered within three seconds.
+        commits: How many a request may make. More than one only where each of them stands for itself.
         may_drop: Whether what it writes beside its answer is dropped when somebody else is at it.
         counts_roughly: Whether it counts on a client alone, which is unguarded by choice.
+        has_cloud_tasks: Whether it is done on App Engine, where tasks are delivered from outside.
         repeated: Statuses with which the same request is answered once it was carried out unseen.
     """
 
@@ -74,8 +77,10 @@ class Operation:
     user: type[User] = Everything
     lets_in: bool = False
     is_request: bool = True
+    commits: int = 1
     may_drop: bool = False
     counts_roughly: bool = False
+    has_cloud_tasks: bool = False
     repeated: tuple[int, ...] = ()
 
 
@@ -177,7 +182,7 @@ async def _login_vi(stage: Stage) -> Act:
     return sending(stage, Form(f"/vi{PASSWORDS}/login", {"skey": skey}), name=ADA, password=PASSWORD)
 
 
-@operation("login right with an old hash", lets_in=True, repeated=(412,))
+@operation("login right with an old hash", lets_in=True, commits=2, repeated=(412,))
 async def _login_rehash(stage: Stage) -> Act:
     await stage.site.account()
     stage.site.app.services.hasher.rounds = 5
@@ -703,6 +708,34 @@ async def _welcome(stage: Stage) -> None:
     person, _ = await _as_root(stage)
     form = (await person.get("/user/add")).form("add")
     await person.send(form, name=NEW, password="", status="10")
+
+
+@operation("ask for recovery, with Cloud Tasks", has_cloud_tasks=True, repeated=(303,))
+async def _ask_with_cloud_tasks(stage: Stage) -> Act:
+    return await _ask(stage)
+
+
+@operation("register, with Cloud Tasks", has_cloud_tasks=True, repeated=(200,))
+async def _register_with_cloud_tasks(stage: Stage) -> Act:
+    return await _registration(stage)
+
+
+@operation("delivery by Cloud Tasks", has_cloud_tasks=True, is_request=False)
+async def _delivery(stage: Stage) -> Act:
+    await (await _ask(stage))()
+    waiting = (await stage.store.find("outbox", "due_at")).records[0]
+    body, name = json.dumps({"id": waiting.key.name}).encode(), waiting.data["task"]
+    headers = {"x-appengine-queuename": "mail", "content-type": "application/json"}
+    caller = stage.site.person()
+    return lambda: caller.request("POST", f"/_tasks/{name}", body=body, headers=headers)
+
+
+@operation("sweep by the clock", has_cloud_tasks=True, is_request=False)
+async def _sweep(stage: Stage) -> Act:
+    await (await _ask(stage))()
+    stage.site.clock.pass_by(timedelta(minutes=10))
+    caller = stage.site.person()
+    return lambda: caller.get("/_tasks/sweep", headers={"x-appengine-cron": "true"})
 
 
 @operation("clean", is_request=False)

@@ -28,7 +28,7 @@ from authflow.user import User
 from authflow.web.app import create_app
 from providers.google_account import ISSUER, GoogleAccount
 from tests.engine_kit import KEY, Clock
-from tests.faults.chaos import FaultyFetching, FaultyMail, FaultyStore, Rows, Wire
+from tests.faults.chaos import CreateFailed, FaultyFetching, FaultyMail, FaultyStore, Rows, Wire
 from tests.parts.google_issuer import SigningKey
 from tests.parts.google_people import ADAS_SUBJECT, CLIENT_ID, attribute
 from tests.threats.tools import Registering
@@ -55,8 +55,9 @@ class OwnGoogle(GoogleAccount):
 
 
 class Everything(User):
-    """Every way in, every factor, and open registration."""
+    """Every way in, every factor, and open registration. Each flow leaves a trace, so that no run depends on chance."""
 
+    trace_share = 1.0
     authentication_providers: tuple[Any, ...] = (Registering, OwnGoogle)
     second_factor_providers: tuple[Any, ...] = (
         "providers.time_based_otp:TimeBasedOTP",
@@ -172,8 +173,12 @@ def _renderer() -> Renderer:
     return Renderer()
 
 
-async def make_stage(user: User | None = None) -> Stage:
-    """Build and open a site behind a wire."""
+async def make_stage(user: User | None = None, *, has_cloud_tasks: bool = False) -> Stage:
+    """Build and open a site behind a wire.
+
+    Args:
+        has_cloud_tasks: On App Engine, with a queue that is asked over the wire.
+    """
     wire, clock = Wire(), Clock()
     store, mail, seen = FaultyStore(wire), FaultyMail(wire), Seen()
     settings = Settings(
@@ -182,6 +187,8 @@ async def make_stage(user: User | None = None) -> Stage:
         base_url=BASE_URL,
         bcrypt_rounds=4,
         provider_environment={"google_client_id": CLIENT_ID},
+        tasks="cloudtasks:demo-project/europe-west1/mail" if has_cloud_tasks else "local:",
+        on_app_engine=has_cloud_tasks,
     )
     fetching = FaultyFetching(wire, {GOOGLE.kid: GOOGLE.pem})
     app = build(
@@ -194,6 +201,8 @@ async def make_stage(user: User | None = None) -> Stage:
         observers=(seen,),
     )
     app.services.pool.__class__ = InlinePool
+    if has_cloud_tasks:
+        _wire_queue(wire, app.services.tasks)
     renderer = _renderer()
     made = {name: _wired(wire, do) for name, do in handlers(app.engine, renderer, mail).items()}
     app = replace(app, renderer=renderer, handlers=made)
@@ -209,6 +218,16 @@ def _wired(wire: Wire, do: Handler) -> Handler:
         await wire.through("tasks", "run", MailUnavailable, partial(do, task))
 
     return handler
+
+
+def _wire_queue(wire: Wire, queue: Any) -> None:
+    async def accepted() -> None:
+        """Take a task, as Cloud Tasks does, and never deliver it."""
+
+    async def create(*task: object) -> None:
+        await wire.through("tasks", "create", CreateFailed, accepted)
+
+    queue._create = create
 
 
 # --- Comparing --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def test_an_operation_fails_closed_whatever_befalls_its_calls(name: str) -> None
 
 
 async def _undisturbed(operation: Operation) -> Undisturbed:
-    stage = await make_stage(operation.user())
+    stage = await make_stage(operation.user(), has_cloud_tasks=operation.has_cloud_tasks)
     return await undisturbed(stage, await operation.set_up(stage))
 
 
@@ -42,6 +42,7 @@ def test_no_cell_of_the_matrix_is_left_out() -> None:
         ("store", "find"),
         ("store", "commit"),
         ("mail", "send"),
+        ("tasks", "create"),
         ("tasks", "run"),
         ("fetch", "get"),
     }

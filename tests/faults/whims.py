@@ -160,7 +160,7 @@ def cells_of(calls: Sequence[Called]) -> list[tuple[int, Whim]]:
 
 async def asked(operation: Operation) -> list[Called]:
     """Return what the providers are asked when nothing goes wrong."""
-    stage = await make_stage(operation.user())
+    stage = await make_stage(operation.user(), has_cloud_tasks=operation.has_cloud_tasks)
     act = await operation.set_up(stage)
     whims = Whims(stage.site.app.engine.registry.declared.values())
     await answered(act)
@@ -169,7 +169,7 @@ async def asked(operation: Operation) -> list[Called]:
 
 async def try_whims(operation: Operation) -> Findings:
     """Carry out an operation undisturbed, and then once for each call of a provider and each whim."""
-    stage = await make_stage(operation.user())
+    stage = await make_stage(operation.user(), has_cloud_tasks=operation.has_cloud_tasks)
     act = await operation.set_up(stage)
     clean = await undisturbed(stage, act)
     stage.restore(clean.before)
