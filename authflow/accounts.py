@@ -33,8 +33,8 @@ from authflow.registration import Registration
 from authflow.sessions import Current, IssuedSession, Visitor
 from authflow.store.protocol import Delete, Key, Record, Write
 from authflow.throttle import Bucket
-from authflow.tracing import ERASING_TASK, Moved
 from authflow.tickets import TicketInvalid
+from authflow.tracing import ERASING_TASK, Moved
 
 __all__ = ["Accounts", "Invalid", "Registered", "Stage", "TicketInvalid"]
 

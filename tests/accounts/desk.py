@@ -124,6 +124,8 @@ def make_desk(
     made = {
         "authentication_providers": (provider or provider_with(),),
         "valid_authentication_methods": tuple(methods),
+        # Each flow, so that what one writes more than another is not a matter of which are traced.
+        "trace_share": 1.0,
         **(attributes or {}),
     }
     user: User = type("ThisUser", (User,), made)()
