@@ -244,6 +244,20 @@ class FetchFailed(Unavailable):
     code = "fetch_failed"
 
 
+class FetchRefused(FetchFailed):
+    """A remote party has answered that what it was sent is wrong (RFC 6749, section 5.2).
+
+    A fault like another, unless the provider that asked knows from the reason that it was the person's doing.
+
+    Attributes:
+        reason: The party's own code for it, such as `invalid_grant`.
+    """
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 # --- What the code or the settings got wrong --------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ Only here httpx is used, and it is imported at the first call: who never asks an
 from __future__ import annotations
 
 import asyncio
+import re
 from asyncio import AbstractEventLoop, Task
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from authflow.errors import FetchFailed
+from authflow.errors import FetchFailed, FetchRefused
 from authflow.freshness import lifetime
 from authflow.guarding import off_the_clock
 from authflow.model import Plain
@@ -42,6 +43,9 @@ MAX_KEPT = 64
 """Addresses whose answers or failures are remembered; the one not asked for longest is forgotten."""
 FAILURE_LASTS = timedelta(seconds=1)
 FRESH_INTERVAL = timedelta(seconds=10)
+
+_REASON = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)
+"""What a party may call its reason for refusing a form; all that RFC 6749 and what builds on it call theirs fits."""
 
 
 @dataclass(slots=True)
@@ -122,6 +126,7 @@ class HttpFetching:
         """Send a form and return the JSON object that is answered. Never kept, never sent twice.
 
         Raises:
+            FetchRefused: The party has refused what it was sent, and says why.
             FetchFailed: The party did not answer as it should. Whether it received the form is unknown.
         """
         host, transport = _host(url), await self._transport()
@@ -211,6 +216,8 @@ class HttpFetching:
                 return await _exchange(transport, method, url, values, self._patience)
         except TimeoutError:
             raise FetchFailed(f"{host}: no whole answer within {self._patience:g} s") from None
+        except _Refusal as error:
+            raise FetchRefused(f"{host}: {error}", error.reason) from None
         except _NoAnswer as error:
             raise FetchFailed(f"{host}: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
@@ -220,6 +227,14 @@ class HttpFetching:
 
 class _NoAnswer(Exception):
     """What came is not an answer as it should be; the text says in what, without a word of it."""
+
+
+class _Refusal(_NoAnswer):
+    """The party says itself that what it was sent is wrong, and by which code."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 def _make_transport(tls: SSLContext | None) -> httpx.AsyncHTTPTransport:
@@ -245,7 +260,7 @@ async def _exchange(
     )
     response = await transport.handle_async_request(request)
     try:
-        if response.status_code != 200:
+        if response.status_code != 200 and (response.status_code != 400 or values is None):
             raise _NoAnswer(f"status {response.status_code}")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise _NoAnswer("an encoded body, which was not asked for")
@@ -257,9 +272,15 @@ async def _exchange(
     finally:
         await response.aclose()
     try:
-        return read_object(bytes(body)), lifetime(response.headers.multi_items())
+        found = read_object(bytes(body))
     except ValueError as error:
-        raise _NoAnswer(str(error)) from None
+        raise _NoAnswer("status 400" if response.status_code == 400 else str(error)) from None
+    if response.status_code == 400:
+        reason = found.get("error")
+        if not isinstance(reason, str) or not _REASON.fullmatch(reason):
+            raise _NoAnswer("status 400")
+        raise _Refusal("status 400", reason)
+    return found, lifetime(response.headers.multi_items())
 
 
 def _landed(flights: dict[str, Task[Mapping[str, Plain]]], url: str, done: Task[Mapping[str, Plain]]) -> None:

@@ -91,6 +91,7 @@ class Fetching(Protocol):
         """Send a form and return the JSON object that is answered; never kept.
 
         Raises:
+            FetchRefused: The party says that the form is wrong, and by `reason` in what. A kind of `FetchFailed`.
             FetchFailed: None came.
         """
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from authflow.certifying.kit import CannotBeShown, Kit
-from authflow.errors import FetchFailed
+from authflow.errors import FetchFailed, FetchRefused
 from authflow.federated import Assertion
 from authflow.model import Credential, Plain
 from authflow.provider import Ask, Provider, ProviderContext, Redirect, Subject
@@ -219,7 +219,7 @@ class IssuerInProcess:
             or values.get("redirect_uri") != found["asked"]["redirect_uri"]
             or _encode(digest) != found["asked"]["code_challenge"]
         ):
-            raise FetchFailed("issuer.example.org: status 400")
+            raise FetchRefused("issuer.example.org: status 400", "invalid_grant")
         access = secrets.token_urlsafe(16)
         hashed = _encode(hashlib.sha256(access.encode()).digest()[:16])
         claims = {**found["claims"], "at_hash": hashed, **self.changes}

@@ -27,7 +27,7 @@ from hmac import compare_digest
 from typing import ClassVar
 from urllib.parse import urlencode, urlsplit
 
-from authflow.errors import ConfigurationError
+from authflow.errors import ConfigurationError, FetchRefused
 from authflow.federated import Assertion, FederatedProvider
 from authflow.model import Plain
 from authflow.provider import (
@@ -51,7 +51,7 @@ _SHOWN = 254
 _REFUSALS = (
     "openid_refused", "id_token_malformed", "id_token_algorithm", "id_token_unknown_key", "id_token_signature",
     "id_token_issuer", "id_token_audience", "id_token_authorized_party", "id_token_lifetime", "id_token_expired",
-    "id_token_early", "id_token_subject", "openid_nonce_wrong", "openid_mixed_up",
+    "id_token_early", "id_token_subject", "openid_nonce_wrong", "openid_mixed_up", "openid_code_refused",
 )  # fmt: skip
 """Nothing that the person can do anything about; they stand apart for the operator, in the events."""
 
@@ -123,22 +123,26 @@ class OpenIdConnect(FederatedProvider):
         """Exchange the code for an ID token and read it. What is refused speaks of nobody; `assertion` says why.
 
         Raises:
-            FetchFailed: The issuer does not answer, or refuses the code: nobody is let in, and nothing is counted.
+            FetchFailed: The issuer does not answer, or does not know us: nobody is let in, and nothing is counted.
         """
         refused = self._refusal(submission)
         if refused:
             return Nobody({"refused": refused})
-        answer = await context.fetching.post_form(
-            self._settings["token_endpoint"],
-            {
-                "grant_type": "authorization_code",
-                "code": submission.get("code"),
-                "redirect_uri": context.callback_url(),
-                "client_id": self._settings["client_id"],
-                "client_secret": self._settings["client_secret"],
-                "code_verifier": _verifier(context),
-            },
-        )
+        values = {
+            "grant_type": "authorization_code",
+            "code": submission.get("code"),
+            "redirect_uri": context.callback_url(),
+            "client_id": self._settings["client_id"],
+            "client_secret": self._settings["client_secret"],
+            "code_verifier": _verifier(context),
+        }
+        try:
+            answer = await context.fetching.post_form(self._settings["token_endpoint"], values)
+        except FetchRefused as error:
+            # RFC 6749, section 5.2: the code is used, expired, or another flow's. Anything else is a fault of ours.
+            if error.reason != "invalid_grant":
+                raise
+            return Nobody({"refused": "openid_code_refused"})
         token = answer.get("id_token")
         try:
             claims = await context.id_token(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from authflow.errors import FetchFailed
+from authflow.errors import FetchFailed, FetchRefused
 from authflow.fetching import MAX_KEPT, HttpFetching
 from authflow.freshness import LONGEST, lifetime
 from authflow.seam import Call, Seam, billing
@@ -155,6 +155,48 @@ async def test_anything_but_one_object_with_status_200_is_a_failure(remote, fetc
     assert caught.value.status == 503
     assert caught.value.__cause__ is None
     assert len(remote.requests) == 1
+
+
+async def test_a_form_that_is_refused_says_why_and_is_a_failure_like_another(remote, fetching) -> None:
+    remote.says = answer(b'{"error": "invalid_grant", "error_description": "<secret>"}', status="400 Bad Request")
+
+    with pytest.raises(FetchRefused) as caught:
+        await fetching.post_form(remote.url(), {"code": "a"})
+
+    assert (caught.value.reason, caught.value.code, caught.value.status) == ("invalid_grant", "fetch_failed", 503)
+    assert caught.value.detail == f"{remote.origin.removeprefix('http://')}: status 400"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        answer(b'{"error": "invalid_client"}', status="401 Unauthorized"),
+        answer(b'{"error": "server_error"}', status="500 Internal Server Error"),
+        answer(b'{"error": 1}', status="400 Bad Request"),
+        answer(b'{"error": ""}', status="400 Bad Request"),
+        answer(b'{"error": "<b>\\n"}', status="400 Bad Request"),
+        answer(b'{"error": "' + b"x" * 65 + b'"}', status="400 Bad Request"),
+        answer(b"{}", status="400 Bad Request"),
+        answer(b"<html>", status="400 Bad Request"),
+        answer(b'{"error": "' + b"x" * 262_144 + b'"}', status="400 Bad Request"),
+    ],
+)
+async def test_what_does_not_say_why_is_a_failure_and_no_refusal(remote, fetching, says) -> None:
+    remote.says = says
+
+    with pytest.raises(FetchFailed) as caught:
+        await fetching.post_form(remote.url(), {"code": "a"})
+
+    assert type(caught.value) is FetchFailed
+
+
+async def test_asking_without_a_form_is_never_refused(remote, fetching) -> None:
+    remote.says = answer(b'{"error": "invalid_grant"}', status="400 Bad Request")
+
+    with pytest.raises(FetchFailed) as caught:
+        await fetching.get_json(remote.url())
+
+    assert type(caught.value) is FetchFailed
 
 
 async def test_a_body_that_never_ends_is_cut(remote, fetching) -> None:
