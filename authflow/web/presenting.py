@@ -60,9 +60,14 @@ def present(x: Exchange, result: Result) -> View:
 
 
 def _stored(x: Exchange, view: View, flow: Flow, issued: IssuedSession | None, page: str) -> View:
-    """After a post, pages are reached by a redirect, so that going back or reloading sends nothing twice."""
+    """After an answer, pages are reached by a redirect, so that going back or reloading sends nothing twice.
+
+    So also after one that came by GET, back from a remote party: a page of that very request would carry an skey of the
+    browser, while the session that comes with it wants its own.
+    """
     change = SessionChange(issued, flow.subject) if issued else SessionChange()
-    is_on_its_way = x.is_post or x.scope["path"].endswith("/start") or view.reason == "enrolment_owed"
+    is_answer = x.is_post or "state" in x.query
+    is_on_its_way = is_answer or x.scope["path"].endswith("/start") or view.reason == "enrolment_owed"
     return replace(view, next_path=page if is_on_its_way else "", session=change)
 
 

@@ -83,6 +83,7 @@ class Federated(User):
         ("user_password", None),
         ("elsewhere", "time_based_otp"),
         ("elsewhere", None),
+        ("remote", "time_based_otp"),
         ("remote", None),
     )
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -89,6 +92,34 @@ async def test_a_second_factor_is_owed_as_after_a_password(site, linked):
     page = await p.send(page.form("otp"), otptoken=site.code())
 
     assert page.location == "/user/view/self"
+
+
+async def test_a_second_factor_that_is_owed_after_a_redirect_is_asked_for_on_a_page_of_its_own(site, linked):
+    await linked(site, await site.account_with_totp(), provider="remote")
+    p = site.person()
+    away = await p.get("/user/auth_remote/login?next=/user/edit/self")
+    state = parse_qs(urlsplit(away.location).query)["state"][0]
+
+    back = await p.get(f"/user/auth_remote/login?code=ada-there&state={state}")
+    assert back.status == 303
+    assert "state" not in back.location
+    page = await p.follow(back)
+    done = await p.send(page.form("otp"), otptoken=site.code())
+
+    assert done.location == "/user/edit/self", done.text
+
+
+async def test_the_link_to_a_redirect_leads_where_one_wanted_to_go(site, linked):
+    await linked(site, await site.account(), provider="remote")
+    p = site.person()
+    page = await p.get("/user/login?next=/user/edit/self")
+    link = unescape(re.search(r'href="(/user/auth_remote/login[^"]*)"', page.text)[1])
+
+    away = await p.get(link)
+    state = parse_qs(urlsplit(away.location).query)["state"][0]
+    done = await p.get(f"/user/auth_remote/login?code=ada-there&state={state}")
+
+    assert done.location == "/user/edit/self"
 
 
 @pytest.mark.parametrize("status", [Status.DISABLED, Status.WAITING_FOR_ADMIN_VERIFICATION])
