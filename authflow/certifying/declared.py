@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import re
-import textwrap
-from collections.abc import Iterator
 
+from authflow.certifying import reading
 from authflow.certifying.bench import Bench
 from authflow.certifying.check import check
 from authflow.certifying.report import DoesNotApply, Failed
@@ -18,7 +16,7 @@ from authflow.fields import Field, FieldType
 from authflow.messages import SENTENCES
 from authflow.model import Factor
 from authflow.powers import AcceptsTokens, IssuesCodes, SetsPassword
-from authflow.provider import Ask, PrimaryProvider, Provider, Rejected
+from authflow.provider import Ask, PrimaryProvider, Rejected
 from authflow.registry import Registry
 
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}", re.ASCII)
@@ -139,27 +137,11 @@ async def sentences(bench: Bench) -> None:
         if not said.strip() or _UNSAFE_IN_SENTENCE.search(said):
             raise Failed(f"the sentence for {code!r} is empty, or holds markup or placeholders")
     given = {outcome.reason for outcome in bench.seen.outcomes if isinstance(outcome, Rejected)}
-    for reason in sorted({*given, *_written(type(provider))}):
+    for reason in sorted({*given, *reading.reasons(type(provider))}):
         if not isinstance(reason, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", reason):
             raise Failed(f"the reason {reason!r} is no stable code such as code_wrong")
         if reason not in SENTENCES and reason not in provider.messages:
             raise Failed(f"there is no sentence for the reason {reason!r}")
-
-
-def _written(cls: type[Provider]) -> Iterator[str]:
-    """Find the reasons that stand in a class as `Rejected("...")`."""
-    for one in cls.__mro__:
-        if one.__module__.startswith("authflow.") or one is object:
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        except (OSError, TypeError, SyntaxError):
-            continue  # Made without a file: what it gives is seen when it gives it.
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Rejected":
-                first = next((k.value for k in node.keywords if k.arg == "reason"), node.args[0] if node.args else None)
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    yield first.value
 
 
 @check(

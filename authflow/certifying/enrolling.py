@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from authflow.certifying import hostile
+from authflow.certifying import hostile, reading
 from authflow.certifying.bench import Attempt, Bench, Person, is_one_time
 from authflow.certifying.check import check
 from authflow.certifying.given import Uses
@@ -132,7 +132,8 @@ async def secret_is_ours(bench: Bench) -> None:
         raise DoesNotApply
     if not honest.credential.secret:
         raise DoesNotApply
-    names = {*enrolling.ask.scratch, *enrolling.ask.params, "secret", "key", "seed"} - set(right)
+    read = reading.names_read(type(bench.provider))
+    names = {*enrolling.ask.scratch, *enrolling.ask.params, *read, "secret", "key", "seed"} - set(right)
     theirs = {**dict.fromkeys(names, "ORSXG5BAORSXG5BAORSXG5BAORSXG5BA"), **right}
     outcome = await enrolling.answer(theirs)
     if isinstance(outcome, Enrolled) and outcome.credential.secret != honest.credential.secret:

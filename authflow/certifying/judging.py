@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from authflow.certifying import hostile
+from authflow.certifying import forging, hostile, reading
 from authflow.certifying.bench import Attempt, Bench, Judged, Person, is_one_time
 from authflow.certifying.check import check
 from authflow.certifying.report import DoesNotApply, Failed, NotShown
@@ -73,22 +69,27 @@ async def empty_is_refused(bench: Bench) -> None:
             continue
         for account, credential in _who(person):
             demand_refused(await bench.judge(attempt.of(values), account, credential), what)
+            # Nothing was noted either: a flow may be answered that was never asked about.
+            bare = replace(attempt, submission=Submission(values, {}, not attempt.submission.by_get))
+            demand_refused(await bench.judge(bare, account, credential), f"{what}, without notes,")
 
 
 @check("hostile texts prove nothing and break nothing", mend=_REFUSE)
 async def hostile_is_refused(bench: Bench) -> None:
     person = await _person(bench)
     attempt = await _last_step(bench, person)
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
     for what, values in hostile.submissions(fields_of(attempt.ask)):
         for account, credential in _who(person):
             demand_refused(await bench.judge(attempt.of(values), account, credential), what)
-            if person is not None and set(attempt.values) & set(values):
+            if person is not None and set(proving) <= set(values):
                 # The rest as the person would have it, such as the name of a login form.
                 mixed = {**attempt.values, **values}
                 demand_refused(await bench.judge(attempt.of(mixed), account, credential), what)
     if person is not None:
-        for name in hostile.UNDECLARED:
-            slip = hostile.wrong(attempt.values, hostile.proving(fields_of(attempt.ask), attempt.values))
+        declared = {field.name for field in fields_of(attempt.ask)} | set(attempt.values)
+        for name in sorted({*hostile.UNDECLARED, *reading.names_read(type(bench.provider))} - declared):
+            slip = hostile.wrong(attempt.values, proving)
             judged = await bench.judge(attempt.of({**slip, name: "1"}), person.account, person.credential)
             demand_refused(judged, f"a wrong answer with the undeclared name {name}")
 
@@ -121,7 +122,7 @@ async def shown_is_no_answer(bench: Bench) -> None:
         if person.credential is not None:
             for name, value in texts_in("", person.credential.data):
                 known[f"what is stored unencrypted as {name}"] = value
-    for text in source_texts(type(bench.provider)):
+    for text in reading.texts(type(bench.provider)):
         known[f"the text {ascii(text)[:40]} in its source"] = text
     for what, value in known.items():
         if attempt.values and value in attempt.values.values() and what.endswith("name"):
@@ -130,19 +131,6 @@ async def shown_is_no_answer(bench: Bench) -> None:
         values = {**attempt.values, **dict.fromkeys(proving, value)}
         for account, credential in _who(person):
             demand_refused(await bench.judge(attempt.of(values), account, credential), what)
-
-
-def source_texts(cls: type) -> set[str]:
-    """Find the texts that stand in the code of a class: a word that always works would be one of them."""
-    found: set[str] = set()
-    for one in cls.__mro__:
-        if one is object or one.__module__.startswith("authflow."):
-            continue
-        with suppress(OSError, TypeError, SyntaxError):
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-            values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-            found |= {text for text in values if isinstance(text, str) and 3 <= len(text) <= 64 and "\n" not in text}
-    return found
 
 
 def texts_in(path: str, value: object) -> list[tuple[str, str]]:
@@ -179,6 +167,13 @@ async def wrong_is_refused(bench: Bench) -> None:
             judged = await bench.judge(attempt.of(other), person.account, person.credential)
             demand_refused(judged, f"{what} the right {name}")
         await _refuses_other_scripts(bench, person, await bench.attempt(person, flow), name)
+        for what, forged in forging.tokens(attempt.values[name]):
+            attempt = await bench.attempt(person, flow)
+            forgeries = dict(forging.tokens(attempt.values[name]))
+            judged = await bench.judge(
+                attempt.of({**attempt.values, name: forgeries.get(what, forged)}), person.account, person.credential
+            )
+            demand_refused(judged, f"the right {name} {what}")
 
 
 _DIGITS = str.maketrans("0123456789", "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19")
@@ -203,6 +198,24 @@ async def wrong_attempt(bench: Bench, person: Person, flow: Flow) -> Attempt:
     if own is not None:
         return attempt.of(dict(own))
     return attempt.of(hostile.wrong(attempt.values, hostile.proving(fields_of(attempt.ask), attempt.values)))
+
+
+@check(
+    "a wrong answer does its owner no harm: the right one is accepted afterwards",
+    mend="keep secret and counters as they are in what Rejected.credential brings; to lock is the engine's",
+    needs_kit=True,
+)
+async def wrong_does_no_harm(bench: Bench) -> None:
+    person = await bench.person()
+    for _ in range(3):
+        judged = await bench.judge(
+            await wrong_attempt(bench, person, bench.flow(person)), person.account, person.credential
+        )
+        if isinstance(judged.outcome, Rejected) and judged.outcome.credential is not None:
+            person.credential = judged.outcome.credential
+    judged = await bench.judge(await bench.attempt(person), person.account, person.credential)
+    if not judged.is_verified:
+        raise Failed(f"after three wrong answers the right one comes to {judged.said()}")
 
 
 @check(
@@ -360,6 +373,6 @@ async def answers_age(bench: Bench) -> None:
 
 
 CHECKS = (
-    empty_is_refused, hostile_is_refused, shown_is_no_answer, wrong_is_refused, wrong_is_charged, nobody_is_like_wrong,
-    nobody_is_never_proved, replay_is_refused, other_account_is_refused, answers_age,
+    empty_is_refused, hostile_is_refused, shown_is_no_answer, wrong_is_refused, wrong_does_no_harm, wrong_is_charged,
+    nobody_is_like_wrong, nobody_is_never_proved, replay_is_refused, other_account_is_refused, answers_age,
 )  # fmt: skip

@@ -125,7 +125,7 @@ class _Key:
 class AppOwner(_Fields):
     """Somebody with an authenticator app that has scanned what the enrolment shows."""
 
-    answers_live = timedelta(minutes=15)
+    answers_live = timedelta(minutes=5)
     _key: _Key | None = None
 
     async def confirm(self, ask: Ask, context: ProviderContext) -> Mapping[str, str]:

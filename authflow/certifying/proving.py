@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import sys
+from contextlib import suppress
 from itertools import pairwise
 
 from authflow.certifying import hostile
@@ -180,21 +181,39 @@ def secrets_of(bench: Bench, person: Person, ask: Ask | Redirect, values: object
     given = dict(values) if isinstance(values, dict) else {}
     proving = [name for name in given if name in _OF_PARTIES] if isinstance(ask, Redirect) else None
     for name in hostile.proving(fields_of(ask), given) if proving is None else proving:
-        found.append((f"the submitted {name}", given[name]))
-    found += [("a secret that the kit names", text) for text in person.kit.secrets()]
-    secret = person.credential.secret if person.credential is not None else b""
-    if secret:
-        spellings = {
-            secret.hex(), secret.hex().upper(), base64.b64encode(secret).decode().rstrip("="),
-            base64.urlsafe_b64encode(secret).decode().rstrip("="), base64.b32encode(secret).decode().rstrip("="),
-        }  # fmt: skip
-        if secret.isascii() and secret.decode().isprintable():
-            spellings.add(secret.decode())
-        found += [("the credential's secret", text) for text in sorted(spellings)]
+        if given[name] != person.account.name:
+            found.append((f"the submitted {name}", given[name]))
+    for text in person.kit.secrets():
+        found.append(("a secret that the kit names", text))
+        found += [("a secret that the kit names", other) for raw in _decoded(text) for other in _spellings(raw)]
+    if person.credential is not None and person.credential.secret:
+        found += [("the credential's secret", text) for text in _spellings(person.credential.secret)]
     for name, value in bench.environment.items():
         if any(word in name for word in ("secret", "password", "private")) and len(value) >= 8:
             found.append((f"the setting {name}", value))
     return [(what, text) for what, text in found if len(text) >= 6]
+
+
+def _spellings(secret: bytes) -> list[str]:
+    """Return what a secret is usually written as."""
+    spellings = {
+        secret.hex(), secret.hex().upper(), base64.b64encode(secret).decode().rstrip("="),
+        base64.urlsafe_b64encode(secret).decode().rstrip("="), base64.b32encode(secret).decode().rstrip("="),
+    }  # fmt: skip
+    if secret.isascii() and secret.decode().isprintable():
+        spellings.add(secret.decode())
+    return sorted(spellings)
+
+
+def _decoded(text: str) -> list[bytes]:
+    """Return what a text may stand for, if it is long enough to be a key."""
+    found = []
+    if len(text) >= 20:
+        with suppress(ValueError):
+            found.append(bytes.fromhex(text))
+        with suppress(ValueError):
+            found.append(base64.b32decode(text + "=" * (-len(text) % 8)))
+    return found
 
 
 @check(

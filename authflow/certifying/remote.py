@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from authflow.certifying.bench import Attempt, Bench, Person
 from authflow.certifying.check import check
+from authflow.certifying.forging import Tampering
 from authflow.certifying.judging import demand_refused
 from authflow.certifying.proving import secrets_of
 from authflow.certifying.report import DoesNotApply, Failed
@@ -86,6 +87,24 @@ async def garbage_proves_nothing(bench: Bench) -> None:
 
 
 @check(
+    "tokens in what a remote party answers are read, signature and all",
+    mend="read ID tokens by context.id_token, and compare their nonce",
+    needs_kit=True,
+)
+async def forged_tokens_prove_nothing(bench: Bench) -> None:
+    person, attempt = await _fetching_attempt(bench)
+    for which in range(20):
+        attempt = await bench.attempt(person)
+        party = Tampering(attempt.party or bench.party, which)
+        judged = await bench.judge(attempt, person.account, person.credential, fetching=party)
+        if not party.changed:
+            break
+        demand_refused(judged, party.changed)
+    if which == 0:
+        raise DoesNotApply
+
+
+@check(
     "it sends people away by https, back to its own address, with nothing secret in the address",
     mend="go to an https address with context.callback_url(); the engine adds state; secrets go by fetching.post_form",
 )
@@ -155,5 +174,6 @@ async def notes_are_demanded(bench: Bench) -> None:
 
 
 CHECKS = (
-    fetch_fails_closed, garbage_proves_nothing, address_is_safe, errors_of_the_party_are_refused, notes_are_demanded,
+    fetch_fails_closed, garbage_proves_nothing, forged_tokens_prove_nothing, address_is_safe,
+    errors_of_the_party_are_refused, notes_are_demanded,
 )  # fmt: skip

@@ -13,6 +13,7 @@ import importlib
 import os
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -31,6 +32,8 @@ _BUILT_IN: dict[int, str] = {
         "time", "time_ns", "monotonic", "monotonic_ns", "localtime", "gmtime", "ctime", "sleep",
     )},
     id(os.urandom): "os.urandom",
+    id(os.system): "os.system",
+    id(sqlite3.connect): "sqlite3",
     id(builtins.open): "open",
     id(os.open): "os.open",
 }  # fmt: skip
@@ -38,6 +41,7 @@ _CLOCKS = frozenset({"now", "utcnow", "today"})
 _IN_PYTHON: dict[CodeType, str] = {
     type(os.environ).__getitem__.__code__: "os.environ",
     socket.socket.__init__.__code__: "a socket",
+    socket.getaddrinfo.__code__: "a socket",
     subprocess.Popen.__init__.__code__: "another process",
     threading.Thread.start.__code__: "a thread",
     concurrent.futures.ThreadPoolExecutor.submit.__code__: "a thread",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import logging
 import os
 import random
@@ -26,6 +28,7 @@ from authflow.provider import (
     Delivery,
     Enrolled,
     Identifier,
+    IdTokenRefused,
     Nobody,
     Provider,
     Redirect,
@@ -221,6 +224,33 @@ class EmptyCodeAdvances(TimeBasedOTP):
         return await super().answer(credential, submission, context)
 
 
+@found_by("empty_is_refused")
+class NothingWasNoted(CodeByMail):
+    def begin(self, context):
+        return replace(super().begin(context), scratch={"expected": context.code()})
+
+    begin_enrolment = begin
+
+    def _is_right(self, submission, context):
+        return submission.get("otptoken") == submission.notes.get("expected", "")
+
+
+@found_by("empty_is_refused")
+class ComingBackIsEnough(RecoveryCodes):
+    async def answer(self, credential, submission, context):
+        if submission.by_get and context.account is not None:
+            return Verified(context.prove(self))
+        return await super().answer(credential, submission, context)
+
+
+@found_by("hostile_is_refused")
+class TrustsABrowserThatSaysSo(TimeBasedOTP):
+    async def answer(self, credential, submission, context):
+        if submission.get("trusted_browser") == "1" and credential is not None:
+            return Verified(context.prove(self))
+        return await super().answer(credential, submission, context)
+
+
 @found_by("hostile_is_refused")
 class AdvancesWhenItBreaks(RecoveryCodes):
     async def answer(self, credential, submission, context):
@@ -299,6 +329,44 @@ class TheSecondTimeIsRight(TimeBasedOTP):
 class AnyTokenWillDo(GoogleAccount):
     async def answer(self, credential, submission, context):
         return Verified(context.prove(self)) if credential is not None else Rejected("identity_unknown", Charge.FLOW)
+
+
+class _Decoding:
+    """A context that reads ID tokens without a look at their signature."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def id_token(self, token, **more):
+        part = token.split(".")[1] if token.count(".") == 2 else ""
+        try:
+            return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        except ValueError as error:
+            raise IdTokenRefused("malformed", code="id_token_malformed") from error
+
+
+@found_by("wrong_is_refused")
+class DecodesTheTokenItself(GoogleAccount):
+    async def identify(self, submission, context):
+        return await super().identify(submission, _Decoding(context))
+
+
+@found_by("forged_tokens_prove_nothing")
+class DecodesTheAnswerItself(OpenIdConnect):
+    async def identify(self, submission, context):
+        return await super().identify(submission, _Decoding(context))
+
+
+@found_by("wrong_does_no_harm")
+class OneSlipAndItIsGone(TimeBasedOTP):
+    async def answer(self, credential, submission, context):
+        outcome = await super().answer(credential, submission, context)
+        if isinstance(outcome, Rejected) and outcome.reason == "code_wrong" and credential is not None:
+            return replace(outcome, credential=replace(credential, secret=bytes(20)))
+        return outcome
 
 
 @found_by("wrong_is_charged")
@@ -438,6 +506,17 @@ class _At:
         return getattr(self._inner, name)
 
 
+@found_by("answers_age")
+class TenMinutesAreNothing(TimeBasedOTP):
+    async def answer(self, credential, submission, context):
+        outcome = await super().answer(credential, submission, context)
+        for steps in range(1, 20):
+            if isinstance(outcome, Rejected) and credential is not None:
+                earlier = _At(context, context.now - timedelta(seconds=30 * steps))
+                outcome = await super().answer(credential, submission, earlier)
+        return outcome
+
+
 # --- Proofs and credentials -------------------------------------------------------------------------------------------
 
 
@@ -549,6 +628,17 @@ class SecretInTheOpen(TimeBasedOTP):
         if isinstance(outcome, Enrolled):
             credential = outcome.credential
             data = {**credential.data, "seed": credential.secret.hex()}
+            return replace(outcome, credential=replace(credential, data=data))
+        return outcome
+
+
+@found_by("stored_is_not_the_secret")
+class SecretInBase64(TimeBasedOTP):
+    async def answer_enrolment(self, submission, context):
+        outcome = await super().answer_enrolment(submission, context)
+        if isinstance(outcome, Enrolled):
+            credential = outcome.credential
+            data = {**credential.data, "key": base64.b64encode(credential.secret).decode()}
             return replace(outcome, credential=replace(credential, data=data))
         return outcome
 
