@@ -75,6 +75,10 @@ class Context:
     def step(self) -> int:
         return self.flow.step
 
+    @property
+    def wants_fresh_login(self) -> bool:
+        return self.flow.kind is FlowKind.REAUTHENTICATE
+
     def prove(self, provider: Provider, factor: Factor | None = None) -> Proof:
         if self.account is None or provider.name != self.provider.name:
             raise ContractViolation(f"{provider.name} proves something about nobody, or in another's name")

@@ -103,6 +103,8 @@ class ProviderContext(Protocol):
         now: The engine's time, aware UTC.
         account: The account the submission speaks of, where one was found.
         flow_id, step: Where in which flow this happens.
+        wants_fresh_login: Somebody who is logged in proves it once more, for a change that no session of long ago may
+            make. A session at a remote party is no such proof: it must ask the person again.
         hashing, fetching: See there. Not to be used in `begin`.
     """
 
@@ -117,6 +119,9 @@ class ProviderContext(Protocol):
 
     @property
     def step(self) -> int: ...
+
+    @property
+    def wants_fresh_login(self) -> bool: ...
 
     @property
     def hashing(self) -> Hashing: ...

@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import ClassVar
 from urllib.parse import urlencode, urlsplit
@@ -46,6 +47,7 @@ from authflow.user import User
 _PREFIX = "oidc_"
 _ADDRESSES = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 _REQUIRED = ("client_id", "client_secret", *_ADDRESSES)
+_FRESH = timedelta(minutes=5)
 _LONGEST_CODE = 2048
 _SHOWN = 254
 _REFUSALS = (
@@ -77,6 +79,7 @@ class OpenIdConnect(FederatedProvider):
     messages: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(_REFUSALS, "Your organisation's confirmation was not accepted. Please try again."),
         "openid_denied": "You have not agreed to log in, or may not. Please try again, or use another way.",
+        "openid_not_fresh": "Your organisation did not ask you to log in again, as this needs. Please use another way.",
         "openid_busy": "Your organisation's login does not work at the moment. Please try again in a little while.",
     }
 
@@ -114,6 +117,9 @@ class OpenIdConnect(FederatedProvider):
             "code_challenge": _text(hashlib.sha256(_verifier(context).encode()).digest()),
             "code_challenge_method": "S256",
         }
+        if context.wants_fresh_login:
+            # Whoever finds an open browser has the person's session at the issuer, too (section 3.1.2.1).
+            values |= {"prompt": "login", "max_age": "0"}
         address = self._settings["authorization_endpoint"]
         return Redirect(f"{address}{'&' if urlsplit(address).query else '?'}{urlencode(values)}")
 
@@ -166,6 +172,8 @@ class OpenIdConnect(FederatedProvider):
         nonce = claims.get("nonce")
         if not isinstance(nonce, str) or not compare_digest(nonce.encode(), _text(context.challenge("nonce")).encode()):
             return Rejected("openid_nonce_wrong", Charge.FLOW)
+        if context.wants_fresh_login and not _is_recent(claims.get("auth_time"), context.now):
+            return Rejected("openid_not_fresh", Charge.FLOW)
         return Assertion(
             self._settings["issuer"],
             str(claims["sub"]),
@@ -222,6 +230,11 @@ def _belong_together(claims: Mapping[str, Plain], access_token: Plain) -> bool:
     # Half of the hash that belongs to the algorithm: SHA-256 for RS256 and ES256.
     half = _text(hashlib.sha256(access_token.encode()).digest()[:16])
     return compare_digest(said.encode(), half.encode())
+
+
+def _is_recent(at: Plain, now: datetime) -> bool:
+    """Whether the issuer says that it has asked the person just now. It must, where `max_age` was sent (section 2)."""
+    return isinstance(at, int) and not isinstance(at, bool) and abs(now.timestamp() - at) <= _FRESH.total_seconds()
 
 
 def _is_safe(address: str) -> bool:

@@ -110,6 +110,10 @@ class Given:
     def step(self) -> int:
         return self.inner.step
 
+    @property
+    def wants_fresh_login(self) -> bool:
+        return self.inner.wants_fresh_login
+
     def prove(self, provider: Provider, factor: Factor | None = None) -> Proof:
         self.uses.counts["prove"] += 1
         with self.watch.paused():

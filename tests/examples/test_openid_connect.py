@@ -129,6 +129,18 @@ async def test_an_issuer_that_signs_otherwise_than_was_agreed_is_refused(standin
     assert await site.kit.records("session") == []
 
 
+async def test_who_must_log_in_again_is_asked_again_by_the_issuer(site) -> None:
+    await site.account()
+    owner = await connect(site)
+
+    page = await owner.get(f"{BASE}/login?reauthenticate=1&next={BASE}/remove")
+    asked = parse_qs(urlsplit(page.location).query)
+    done = await owner.get(path(await sign_in(page.location, "ada")))
+
+    assert (asked["prompt"], asked["max_age"]) == (["login"], ["0"])
+    assert done.location == f"{BASE}/remove"
+
+
 async def test_a_second_factor_is_owed_after_it(site) -> None:
     await site.account_with_totp()
     person = await site.logged_in(with_code=True)
@@ -418,6 +430,24 @@ async def test_a_token_that_says_something_else_is_refused(changes, reason) -> N
 
     assert found == Rejected(reason, Charge.FLOW)
     assert OpenIdConnect.messages[reason]
+
+
+@pytest.mark.parametrize("at", [None, True, "1", 1.5, SECONDS - 301, SECONDS + 301])
+async def test_a_session_of_long_ago_at_the_issuer_is_no_fresh_login(at) -> None:
+    context = At(wants_fresh_login=True)
+    context.fetching.changes = {"auth_time": at}
+
+    _, found = await judged(configured(), context)
+
+    assert found == Rejected("openid_not_fresh", Charge.FLOW)
+
+
+@pytest.mark.parametrize("at", [SECONDS - 300, SECONDS, SECONDS + 10])
+async def test_a_login_of_just_now_at_the_issuer_is_a_fresh_one(at) -> None:
+    context = At(wants_fresh_login=True)
+    context.fetching.changes = {"auth_time": at}
+
+    assert isinstance((await judged(configured(), context))[1], Assertion)
 
 
 @pytest.mark.parametrize("changes", [{"at_hash": None}, {"azp": CLIENT}, {"aud": [CLIENT]}])

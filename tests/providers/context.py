@@ -34,6 +34,7 @@ class Context:
     account: Account | None = field(default_factory=lambda: account_named("ada@example.org"))
     flow_id: str = "a-flow"
     step: int = 1
+    wants_fresh_login: bool = False
     keys: tuple[bytes, ...] = (b"the key of these tests",)
     hashing: Hashing = field(default_factory=lambda: cast(Hashing, Unused()))
     fetching: Fetching = field(default_factory=lambda: cast(Fetching, Unused()))
