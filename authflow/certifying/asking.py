@@ -7,7 +7,8 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 from authflow.certifying import hostile
-from authflow.certifying.bench import Attempt, Bench
+from authflow.certifying.attempts import Attempt
+from authflow.certifying.bench import Bench
 from authflow.certifying.check import check
 from authflow.certifying.judging import texts_in
 from authflow.certifying.report import DoesNotApply, Failed
@@ -57,19 +58,19 @@ async def challenge_is_of_the_flow(bench: Bench) -> None:
     flow = bench.flow()
     first, other = bench.begin(flow), bench.begin(bench.flow())
     later = bench.begin(replace(flow, step=flow.step + 1))
-    challenges = _challenges(first)
-    if not challenges:
+    found = challenges(first)
+    if not found:
         raise DoesNotApply
-    for name, value in challenges.items():
+    for name, value in found.items():
         if len(value) < 22:
             raise Failed(f"{name} is shorter than 128 bits")
-        if _challenges(other).get(name) == value:
+        if challenges(other).get(name) == value:
             raise Failed(f"{name} is the same in two flows")
-        if _challenges(later).get(name) == value:
+        if challenges(later).get(name) == value:
             raise Failed(f"{name} is the same in two steps of a flow")
 
 
-def _challenges(asked: Ask | Redirect) -> dict[str, str]:
+def challenges(asked: Ask | Redirect) -> dict[str, str]:
     """Find what is called a challenge or a nonce in what is asked, or in the address somebody is sent to."""
     if isinstance(asked, Ask):
         texts = texts_in("", dict(asked.params))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from authflow.apart import apart
 from authflow.assembly import Application
+from authflow.certifying.attempts import Attempt, Clock, Judged, Person, Seen
 from authflow.certifying.given import Given, Party, Uses
 from authflow.certifying.kit import CannotBeShown, Kit
 from authflow.certifying.opener import make_user
@@ -24,14 +24,13 @@ from authflow.certifying.watching import Watch
 from authflow.errors import AuthflowError, FetchFailed
 from authflow.flow import Flow
 from authflow.identifiers import canonical_name
-from authflow.model import Account, Credential, Factor, Identity
+from authflow.model import Account, Credential, Identity
 from authflow.provider import (
     Ask,
     CredentialId,
     Fetching,
     Identification,
     Nobody,
-    Outcome,
     PrimaryProvider,
     Provider,
     Redirect,
@@ -46,81 +45,10 @@ from authflow.tokens import new_id
 
 T = TypeVar("T")
 
-START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
-"""Far from the wall clock, so that whoever looks at that one is seen."""
+PATIENCE = 2.0
+"""Seconds after which a call that waits for something is given up."""
 
 _MOST_STEPS = 5
-
-
-class Clock:
-    """The time that is handed in."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_by(self, span: timedelta) -> None:
-        self.now += span
-
-
-@dataclass
-class Person:
-    """Somebody with an account who can use the provider."""
-
-    kit: Kit
-    account: Account
-    credential: Credential | None
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One submission, and all it is judged by."""
-
-    flow: Flow
-    ask: Ask | Redirect
-    submission: Submission
-    party: Fetching | None = None
-
-    @property
-    def values(self) -> Mapping[str, str]:
-        return self.submission.values
-
-    def of(self, values: Mapping[str, str]) -> Attempt:
-        """Return the same with other values."""
-        return replace(self, submission=replace(self.submission, values=values, evidence={}))
-
-
-@dataclass
-class Judged:
-    """What came of a call, and what it cost."""
-
-    outcome: Outcome | None
-    error: BaseException | None
-    uses: Uses
-    who: Identification | None = None
-    seconds: float = 0.0
-
-    @property
-    def is_verified(self) -> bool:
-        return isinstance(self.outcome, Verified)
-
-    def said(self) -> str:
-        """Name it in a sentence."""
-        if self.error is not None:
-            return f"{type(self.error).__name__} ({self.error})"
-        reason = getattr(self.outcome, "reason", "")
-        charge = getattr(self.outcome, "charge", "")
-        return type(self.outcome).__name__ + (f"({reason}, {charge})" if reason else "")
-
-
-@dataclass
-class Seen:
-    """What all calls together have brought."""
-
-    outcomes: list[object] = field(default_factory=list)
-    errors: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Bench:
@@ -316,13 +244,9 @@ class Bench:
         return attempt, judged.outcome
 
     async def _timed(self, method: str, work: Coroutine[Any, Any, T]) -> T:
-        return await self.watch.await_(method, work)
+        async with asyncio.timeout(PATIENCE):
+            return await self.watch.await_(method, work)
 
     async def close(self) -> None:
         await self.app.close()
         await asyncio.sleep(0)
-
-
-def is_one_time(provider: Provider) -> bool:
-    """Whether an answer may be worth something only once: all but what is merely known."""
-    return provider.factor is not Factor.KNOWLEDGE

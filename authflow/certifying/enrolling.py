@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 
 from authflow.certifying import hostile, reading
-from authflow.certifying.bench import Attempt, Bench, Person, is_one_time
+from authflow.certifying.attempts import Attempt, Person, is_one_time
+from authflow.certifying.bench import Bench
 from authflow.certifying.check import check
 from authflow.certifying.given import Uses
 from authflow.certifying.judging import fields_of

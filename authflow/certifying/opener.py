@@ -67,6 +67,7 @@ class TriedUser(User):
         is_substitute: Whether the provider stands in for others.
     """
 
+    trace_share = 1.0  # All that is said of a login is looked through, so all of it must be said.
     further_factors: ClassVar[tuple[str, ...]] = ()
     is_substitute: ClassVar[bool] = False
 

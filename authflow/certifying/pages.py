@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from authflow.certifying.bench import Bench
+from authflow.certifying.browsing import Browser, Element, Page
 from authflow.certifying.check import check
 from authflow.certifying.report import DoesNotApply, Failed
-from authflow.certifying.visiting import Element, Page, Site, Step
+from authflow.certifying.visiting import Site, Step
 from authflow.errors import ConfigurationError
 from authflow.fields import FieldType
 from authflow.powers import Enrols
 from authflow.provider import Ask, PrimaryProvider, SecondFactorProvider
 from authflow.render import template_dir
+from authflow.web.app import create_app
 from authflow.web.page_policy import page_policies
 
 _TEMPLATE = "write the page after second_factor.html or login.html: {{ ui.form(form, ...) }} shows every declared field"
@@ -32,9 +34,6 @@ async def _asking(bench: Bench, name: str = "ada@example.org") -> Step:
 
 
 async def _page_for_nobody(bench: Bench) -> Step:
-    from authflow.certifying.visiting import Browser
-    from authflow.web.app import create_app
-
     app = bench.new_app()
     await app.open(with_worker=False)
     try:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from itertools import pairwise
 
 from authflow.certifying import hostile
-from authflow.certifying.bench import Bench, Person
+from authflow.certifying.attempts import Person
+from authflow.certifying.bench import Bench
 from authflow.certifying.check import check
 from authflow.certifying.judging import demand_refused, fields_of
 from authflow.certifying.report import DoesNotApply, Failed, NotShown

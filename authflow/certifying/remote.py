@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-from authflow.certifying.bench import Attempt, Bench, Person
+from authflow.certifying.attempts import Attempt, Person
+from authflow.certifying.bench import Bench
 from authflow.certifying.check import check
 from authflow.certifying.forging import Tampering
 from authflow.certifying.judging import demand_refused

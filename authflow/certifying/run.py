@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 
 from authflow.assembly import make_renderer
-from authflow.certifying import asking, declared, ending, enrolling, judging, pages, proving, remote, served
+from authflow.certifying import asking, binding, declared, ending, enrolling, judging, pages, proving, remote, served
 from authflow.certifying.bench import Bench
 from authflow.certifying.check import Check
 from authflow.certifying.kit import Kit
@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *declared.CHECKS,
     *asking.CHECKS,
     *judging.CHECKS,
+    *binding.CHECKS,
     *proving.CHECKS,
     *remote.CHECKS,
     *enrolling.CHECKS,

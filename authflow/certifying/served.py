@@ -9,13 +9,15 @@ import re
 from contextlib import redirect_stderr, redirect_stdout
 
 from authflow.certifying import hostile
-from authflow.certifying.bench import Bench, is_one_time
+from authflow.certifying.attempts import is_one_time
+from authflow.certifying.bench import Bench
+from authflow.certifying.browsing import Browser, Page
 from authflow.certifying.check import check
 from authflow.certifying.judging import fields_of
 from authflow.certifying.kit import CannotBeShown
 from authflow.certifying.proving import secrets_of
 from authflow.certifying.report import DoesNotApply, Failed, NotShown
-from authflow.certifying.visiting import Browser, Page, Site, Step
+from authflow.certifying.visiting import Site, Step
 from authflow.fields import FieldType
 from authflow.mail.protocol import Mail
 from authflow.powers import Enrols

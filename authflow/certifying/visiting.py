@@ -1,15 +1,16 @@
-"""A person's browser at the edge of an application apart, in process: cookies, forms, redirects."""
+"""A site of its own for one person: an application apart, what it mails and logs, and the way to where it asks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from authflow.assembly import Application
-from authflow.certifying.bench import Bench, Person
+from authflow.certifying.attempts import Person
+from authflow.certifying.bench import Bench
+from authflow.certifying.browsing import Browser, Page, nothing
 from authflow.certifying.kit import CannotBeShown
 from authflow.certifying.opener import NAME, Opener
 from authflow.certifying.report import Failed, NotShown
@@ -19,148 +20,12 @@ from authflow.mail.protocol import Mail
 from authflow.notices import handlers
 from authflow.provider import Ask, PrimaryProvider, Provider, Redirect
 from authflow.results import StepOwed
-from authflow.sessions import Visitor
 from authflow.store.protocol import Key
 from authflow.web.app import Edge, create_app
 from authflow.web.exchange import Exchange
 
 # With a level of its own, a logger may be silent to the root.
 _LOGGERS = (logging.getLogger(), logging.getLogger("authflow"), logging.getLogger("authflow.audit"))
-
-
-@dataclass(frozen=True)
-class Element:
-    """A start tag, and for scripts and styles what stands in it."""
-
-    tag: str
-    attributes: Mapping[str, str | None]
-    text: str = ""
-
-
-class _Elements(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[Element] = []
-        self._open = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append(Element(tag, dict(attrs)))
-        self._open = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open in ("script", "style", "noscript", "p") and self.found and data.strip():
-            last = self.found[-1]
-            self.found[-1] = Element(last.tag, last.attributes, last.text + data)
-
-
-@dataclass
-class Page:
-    """An answer."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    text: str
-
-    def header(self, name: str) -> str:
-        return next((value for key, value in self.headers if key == name), "")
-
-    @property
-    def location(self) -> str:
-        return self.header("location")
-
-    @property
-    def elements(self) -> list[Element]:
-        parser = _Elements()
-        parser.feed(self.text)
-        return parser.found
-
-    def form(self, action: str) -> dict[str, str] | None:
-        """Return what stands in the first form that goes to an action, or None without one."""
-        found: dict[str, str] | None = None
-        for element in self.elements:
-            if element.tag == "form":
-                if found is not None:
-                    break
-                if urlsplit(element.attributes.get("action") or "").path.endswith(action):
-                    found = {}
-            elif (
-                found is not None and element.tag in ("input", "select", "textarea") and element.attributes.get("name")
-            ):
-                found[str(element.attributes["name"])] = element.attributes.get("value") or ""
-        if found is not None:
-            found.pop("", None)
-        return found
-
-
-class Browser:
-    """Somebody's browser."""
-
-    def __init__(self, edge: Edge, address: str = "192.0.2.10") -> None:
-        self.edge, self.address = edge, address
-        self.cookies: dict[str, str] = {}
-
-    async def get(self, path: str) -> Page:
-        return await self._request("GET", path)
-
-    async def post(self, path: str, values: Mapping[str, str], *, media: str = "") -> Page:
-        body = urlencode(values).encode() if not media else values["body"].encode()
-        return await self._request("POST", path, body, media or "application/x-www-form-urlencoded")
-
-    async def follow(self, page: Page) -> Page:
-        """Go where an answer of ours leads, until it is a page."""
-        for _ in range(5):
-            if page.status != 303 or not page.location.startswith("/"):
-                break
-            page = await self.get(page.location)
-        return page
-
-    def visitor(self) -> Visitor:
-        """Return how the edge sees this browser."""
-        return Exchange(self.edge, self.scope(), _nothing).visitor
-
-    def scope(
-        self, method: str = "GET", path: str = "/", more: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> dict[str, object]:
-        """Return a request of this browser as a server would hand it over."""
-        path, _, query = path.partition("?")
-        headers = [(b"host", self.edge.app.settings.host.encode()), *more]
-        if self.cookies:
-            headers.append((b"cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()).encode()))
-        return {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": path, "raw_path": path.encode(), "query_string": query.partition("#")[0].encode(), "root_path": "",
-            "headers": headers, "client": (self.address, 4321), "server": ("127.0.0.1", 8000),
-        }  # fmt: skip
-
-    async def _request(self, method: str, path: str, body: bytes = b"", media: str = "") -> Page:
-        more = ((b"content-type", media.encode()), (b"content-length", str(len(body)).encode())) if media else ()
-        sent: list[dict[str, object]] = []
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> dict[str, object]:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-        async def send(message: dict[str, object]) -> None:
-            sent.append(message)
-
-        await self.edge(self.scope(method, path, more), receive, send)  # type: ignore[arg-type]
-        raw: list[tuple[bytes, bytes]] = sent[0]["headers"]  # type: ignore[assignment]
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
-        text = b"".join(part.get("body", b"") for part in sent[1:]).decode("utf-8", "replace")  # type: ignore[misc]
-        for name, value in headers:
-            if name == "set-cookie":
-                cookie, _, rest = value.partition("=")
-                self.cookies[cookie] = rest.partition(";")[0]
-                if "Max-Age=0" in value or not self.cookies[cookie]:
-                    self.cookies.pop(cookie)
-        return Page(int(str(sent[0]["status"])), headers, text)
-
-
-async def _nothing() -> dict[str, object]:
-    return {"type": "http.disconnect"}
 
 
 class _Post(MailTransport):
@@ -327,7 +192,7 @@ class Site:
 
     async def begin_enrolment(self, browser: Browser) -> StepOwed:
         """Open an enrolment for whoever is logged in."""
-        x = Exchange(self.edge, browser.scope(), _nothing)
+        x = Exchange(self.edge, browser.scope(), nothing)
         return await self.app.enrolment.begin(self._own(), x.visitor, await x.current())
 
     def stored(self) -> Iterator[tuple[str, str]]:

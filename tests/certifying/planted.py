@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -46,6 +47,7 @@ from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.certifying.people import ELSEWHERE as ISSUER
 from tests.certifying.people import ElsewherePerson, Googler
+from tests.certifying.sound import KeyHolder, SecurityKey
 
 log = logging.getLogger("authflow.planted")
 
@@ -1158,6 +1160,45 @@ class FixedPasskeyChallenge(Passkey):
     def begin(self, context):
         ask = super().begin(context)
         return replace(ask, params={"options": {**ask.params["options"], "challenge": "AAAAAAAAAAAAAAAAAAAAAAAA"}})
+
+
+class _Sender(KeyHolder):
+    async def answer(self, ask, context):
+        return {**await super().answer(ask, context), "challenge": ask.params["challenge"]}
+
+
+@found_by("answer_is_of_its_flow")
+class BelievesTheChallengeSent(SecurityKey):
+    certification = _Sender
+
+    def begin(self, context):
+        ask = super().begin(context)
+        return replace(ask, fields=(*ask.fields, Field("challenge", label="Challenge", max_length=64)))
+
+    async def answer(self, credential, submission, context):
+        sent = submission.get("challenge")
+        if len(sent) != 64 or not set(sent) <= set("0123456789abcdef"):
+            return Rejected("invalid_credentials")
+        return await super().answer(credential, submission, _Challenge(context, bytes.fromhex(sent)))
+
+
+class _Challenge:
+    def __init__(self, inner, challenge):
+        self._inner, self._challenge = inner, challenge
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def challenge(self, label="challenge"):
+        return self._challenge
+
+
+@found_by("raises_nothing")
+class WaitsForEver(CodeByMail):
+    async def answer(self, credential, submission, context):
+        if submission.get("otptoken") == "====":
+            await asyncio.get_running_loop().create_future()
+        return await super().answer(credential, submission, context)
 
 
 @found_by("right_answer")

@@ -1,10 +1,11 @@
 """docs/providers.md is true: its provider is certified as it stands there, its quotes are in the files they are from.
 
-The table of checks is written anew by `python -m tests.certifying.test_docs_page`.
+The table of checks and the quotations are written anew by `python -m tests.certifying.test_docs_page`.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from authflow.certifying.run import CHECKS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs/providers.md"
+QUOTE = re.compile(r"<!-- from: ([^\n]+?) -->\n```python\n(.*?)```\n<!-- end -->", re.S)
 BLOCK = re.compile(r"<!-- made: checks -->\n(.*?)<!-- end -->", re.S)
 
 
@@ -32,6 +34,23 @@ def table() -> str:
         )
         lines.append(f"| `{check.name}` | {' | '.join(cell.replace('<', '&lt;') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def quotation(what: str) -> str:
+    """Return methods as they stand in a file.
+
+    Args:
+        what: The file, and each method as `Class.method`.
+    """
+    path, *methods = what.split()
+    source = (ROOT / path).read_text(encoding="utf-8")
+    found = []
+    for name in methods:
+        cls, _, method = name.partition(".")
+        inside = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == cls)
+        node = next(n for n in inside.body if getattr(n, "name", "") == method)
+        found.append("\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno]) + "\n")
+    return "\n".join(found)
 
 
 def files() -> dict[str, str]:
@@ -96,13 +115,13 @@ def test_the_codes_of_the_page_are_those_of_rfc_4226(folder: Path) -> None:
 
 
 def test_what_is_quoted_stands_in_the_file_it_is_from() -> None:
-    quotes = re.findall(r"<!-- from: (\S+) -->\n```python\n(.*?)```\n<!-- end -->", text(), re.S)
+    found = QUOTE.findall(text())
 
-    assert {name for name, _ in quotes} == {
+    assert {what.split()[0] for what, _ in found} == {
         "examples/printed_list.py", "examples/passkey.py", "examples/openid_connect.py", "examples/code_by_mail.py",
     }  # fmt: skip
-    for name, quoted in quotes:
-        assert quoted in (ROOT / name).read_text(encoding="utf-8"), f"{name} says something else"
+    for what, quoted in found:
+        assert quoted == quotation(what), f"{what}: write it anew by: python -m tests.certifying.test_docs_page"
 
 
 def test_every_check_is_told_with_the_way_out() -> None:
@@ -112,5 +131,12 @@ def test_every_check_is_told_with_the_way_out() -> None:
     assert found[1] == table(), "write it anew by: python -m tests.certifying.test_docs_page"
 
 
+def write() -> None:
+    """Write the table and the quotations anew."""
+    new = BLOCK.sub(lambda _: f"<!-- made: checks -->\n{table()}<!-- end -->", text())
+    new = QUOTE.sub(lambda m: f"<!-- from: {m[1]} -->\n```python\n{quotation(m[1])}```\n<!-- end -->", new)
+    PAGE.write_text(new, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(BLOCK.sub(lambda _: f"<!-- made: checks -->\n{table()}<!-- end -->", text()), encoding="utf-8")
+    write()
