@@ -13,7 +13,9 @@ from authflow.certifying.check import check
 from authflow.certifying.judging import texts_in
 from authflow.certifying.report import DoesNotApply, Failed
 from authflow.errors import AuthflowError, FetchFailed
-from authflow.model import Credential
+from authflow.federated import FederatedProvider
+from authflow.flow import FlowKind
+from authflow.model import Account, Credential
 from authflow.provider import (
     Ask,
     CredentialId,
@@ -45,9 +47,24 @@ async def begin_is_pure(bench: Bench) -> None:
     context = bench.context(flow)
     for _ in range(2):
         bench.watch.call("begin", lambda: provider.begin(context))
+    _ask_in_every_kind(bench)
     for name in ("hash", "verify", "fetch", "id_token", "random_bytes", "prove"):
         if context.uses.counts[name]:
             raise Failed(f"begin uses context.{name}, which is for answer alone")
+
+
+def _ask_in_every_kind(bench: Bench) -> None:
+    """A first step is asked for of people who are logged in, too: once more, or to connect an account of elsewhere."""
+    kinds = [FlowKind.LOGIN]
+    if isinstance(bench.provider, PrimaryProvider):
+        kinds.append(FlowKind.REAUTHENTICATE)
+    if isinstance(bench.provider, FederatedProvider):
+        kinds.append(FlowKind.SETTINGS)
+    now = bench.clock()
+    account = Account("somebody", "ada@example.org", "ada@example.org", now, now)
+    for kind in kinds:
+        for told in (None, account):
+            bench.begin(bench.app.engine.start(kind, subject=account.id, epoch=account.epoch), told)
 
 
 @check(

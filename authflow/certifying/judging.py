@@ -14,7 +14,7 @@ from authflow.errors import FetchFailed
 from authflow.federated import FederatedProvider
 from authflow.fields import Field
 from authflow.flow import Flow
-from authflow.model import Account, Credential
+from authflow.model import Account, Credential, Plain
 from authflow.provider import Ask, Charge, Redirect, Rejected, Submission
 
 _GUESSABLE = 20
@@ -121,10 +121,10 @@ async def shown_is_no_answer(bench: Bench) -> None:
                 known[f"what is stored unencrypted as {name}"] = value
     for text in reading.texts(type(bench.provider)):
         known[f"the text {ascii(text)[:40]} in its source"] = text
+    proving = hostile.proving(fields_of(ask), attempt.values) or [f.name for f in fields_of(ask)] or ["code"]
     for what, value in known.items():
-        if attempt.values and value in attempt.values.values() and what.endswith("name"):
-            continue
-        proving = hostile.proving(fields_of(ask), attempt.values) or [f.name for f in fields_of(ask)] or ["code"]
+        if any(attempt.values.get(name) == value for name in proving):
+            continue  # What is typed there is a name, and no proof at all.
         values = {**attempt.values, **dict.fromkeys(proving, value)}
         for account, credential in _who(person):
             demand_refused(await bench.judge(attempt.of(values), account, credential), what)
@@ -139,6 +139,33 @@ def texts_in(path: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, list | tuple):
         return [found for at, item in enumerate(value) for found in texts_in(f"{path}[{at}]", item)]
     return [(path, str(value))] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+@check(
+    "a credential that was damaged is good for nothing",
+    mend="let can_handle look at all that answer needs, by type and length; refuse what is empty",
+    needs_kit=True,
+)
+async def damaged_is_refused(bench: Bench) -> None:
+    person = await bench.person()
+    held = person.credential
+    if held is None:
+        raise DoesNotApply
+    attempt = await bench.attempt(person)
+    proving = hostile.proving(fields_of(attempt.ask), attempt.values)
+    damaged = [("without its secret", replace(held, secret=b""))] if held.secret else []
+    for name in held.data:
+        damaged.append((f"without {name}", replace(held, data={k: v for k, v in held.data.items() if k != name})))
+        odd: tuple[Plain, ...] = (None, "", 0, [], {}, "x")
+        for value in odd:
+            damaged.append((f"whose {name} is {value!r}", replace(held, data={**held.data, name: value})))
+    for what, credential in damaged:
+        if not bench.fresh().can_handle(credential):
+            continue  # The engine takes it for none.
+        for text in ("", "0", "x", "000000"):
+            values = {**attempt.values, **dict.fromkeys(proving, text)}
+            judged = await bench.judge(attempt.of(values), person.account, credential)
+            demand_refused(judged, f"{text!r}, for a credential {what},")
 
 
 @check("a right answer with a slip in it is refused, each time", mend=_REFUSE, needs_kit=True)
@@ -240,5 +267,6 @@ async def wrong_is_charged(bench: Bench) -> None:
 
 
 CHECKS = (
-    empty_is_refused, hostile_is_refused, shown_is_no_answer, wrong_is_refused, wrong_does_no_harm, wrong_is_charged,
+    empty_is_refused, hostile_is_refused, shown_is_no_answer, damaged_is_refused, wrong_is_refused,
+    wrong_does_no_harm, wrong_is_charged,
 )  # fmt: skip

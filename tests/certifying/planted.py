@@ -288,6 +288,22 @@ class HasAWordForSupport(UserPassword):
 
 
 @found_by("shown_is_no_answer")
+class TheNameWillDo(UserPassword):
+    async def answer(self, credential, submission, context):
+        if context.account is not None and submission.get("password") == context.account.name:
+            return Verified(context.prove(self))
+        return await super().answer(credential, submission, context)
+
+
+@found_by("damaged_is_refused")
+class EmptyIsOpen(UserPassword):
+    async def answer(self, credential, submission, context):
+        if credential is not None and not credential.data.get("hash"):
+            return Verified(context.prove(self))
+        return await super().answer(credential, submission, context)
+
+
+@found_by("shown_is_no_answer")
 class TakesTheHashItself(UserPassword):
     async def answer(self, credential, submission, context):
         if credential is not None and submission.get("password") == credential.data["hash"]:
