@@ -5,6 +5,8 @@ scripts/explore races  --rounds 200           single-use things, guesses and dea
 scripts/explore kill   --rounds 100           SIGKILL on the way of a mail, and amid logins and enrolments
 scripts/explore timing --samples 2000         whether the time of an answer tells what an account is like
 scripts/explore fuzz   --requests 100000      malformed requests to every path: no 5xx, no traceback, no growth
+scripts/explore schedules                     every order in which two or three operations on an account reach the store
+scripts/explore stateful --steps 100000       people who do anything in any order, beside a model that says the same
 
 Exit 0: nothing was found. 1: something was, and stands on standard output.
 """
@@ -27,6 +29,7 @@ from tests.served.timing import ENDPOINTS, HastyUser, differences, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 GROWTH = 20 * 1024 * 1024
+STATEFUL = ("tests/engine/test_stateful.py", "tests/web/test_stateful.py")
 
 
 def main() -> int:
@@ -55,6 +58,13 @@ def main() -> int:
     fuzz.add_argument("--requests", type=int, default=100_000, help="how many (default 100000)")
     fuzz.add_argument("--seed", type=int, default=None, help="to repeat a run; drawn and printed without one")
 
+    schedules = commands.add_parser("schedules", help="run every order of concurrent operations")
+    schedules.add_argument("-k", default="", metavar="WORD", help="only scenes whose names hold it")
+
+    stateful = commands.add_parser("stateful", help="let people do anything, beside a model")
+    stateful.add_argument("--steps", type=int, default=100_000, help="in all (default 100000)")
+    stateful.add_argument("-k", default="", metavar="WORDS", help="only tests whose names match, as in pytest")
+
     chosen = parser.parse_args()
     match chosen.command:
         case "races":
@@ -68,6 +78,10 @@ def main() -> int:
             return run_tests("tests/served/test_kill.py", chosen.rounds, chosen.k)
         case "timing":
             return asyncio.run(run_timing(chosen))
+        case "schedules":
+            return run_schedules(chosen.k)
+        case "stateful":
+            return run_stateful(chosen.steps, chosen.k)
         case _:
             return asyncio.run(run_fuzz(chosen.requests, chosen.seed))
 
@@ -77,6 +91,33 @@ def run_tests(path: str, rounds: int, words: str) -> int:
     environment = {**os.environ, "AUTHFLOW_ROUNDS": str(rounds), "AUTHFLOW_PROGRESS": "1"}
     command = [sys.executable, "-m", "pytest", path, "-q", "-s", "-p", "no:cacheprovider", "-k", words]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+# --- Schedules and states ---------------------------------------------------------------------------------------------
+
+
+def run_schedules(word: str) -> int:
+    from tests.concurrency.exploring import explore_all
+
+    total = 0
+
+    def told(name: str, meetings: int, count: int) -> None:
+        nonlocal total
+        total += count
+        print(f"{name}: {meetings} meetings, {count} schedules, {time.process_time():.0f} s so far", flush=True)
+
+    found = explore_all(told, word)
+    for violation in found:
+        print(violation)
+    print(f"{total} schedules, {len(found)} meetings of which one must not be")
+    return 1 if found else 0
+
+
+def run_stateful(steps: int, words: str) -> int:
+    """Run the state machines for so many steps in all, half a hundred to an example."""
+    scale = {"AUTHFLOW_STATEFUL_EXAMPLES": str(max(1, steps // 50)), "AUTHFLOW_STATEFUL_STEPS": "50"}
+    command = [sys.executable, "-m", "pytest", *STATEFUL, "-q", "-s", "-p", "no:cacheprovider", "-k", words]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **scale}, check=False).returncode
 
 
 # --- Timing -----------------------------------------------------------------------------------------------------------

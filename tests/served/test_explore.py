@@ -31,7 +31,14 @@ def test_a_provider_that_leaks_is_found() -> None:
     assert "TELLS  known / unknown" in done.stdout
 
 
-@pytest.mark.parametrize("command", [(), ("races",), ("kill",), ("timing",), ("fuzz",)])
+def test_the_orders_of_a_scene_are_counted() -> None:
+    done = explore("schedules", "-k", "untouched")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "untouched: 45 meetings" in done.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("races",), ("kill",), ("timing",), ("fuzz",), ("schedules",), ("stateful",)])
 def test_each_command_says_what_it_does(command: tuple[str, ...]) -> None:
     done = explore(*command, "--help")
 
