@@ -162,6 +162,8 @@ class Bench:
             asked = self.watch.call("begin", lambda: provider.begin(self.context(flow, account)))
         except Exception as error:
             raise Failed(f"begin raised {type(error).__name__}: {error}") from error
+        if isinstance(asked, Coroutine):
+            asked.close()
         if not isinstance(asked, Ask | Redirect):
             raise Failed(f"begin answered with {type(asked).__name__}, neither Ask nor Redirect")
         return asked

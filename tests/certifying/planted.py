@@ -1209,7 +1209,7 @@ class _Challenge:
         return self._challenge
 
 
-@found_by("raises_nothing")
+@found_by("raises_nothing", "hostile_is_refused")
 class WaitsForEver(CodeByMail):
     async def answer(self, credential, submission, context):
         if submission.get("otptoken") == "====":
