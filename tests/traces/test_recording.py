@@ -56,8 +56,10 @@ async def test_a_flow_is_traced_as_a_whole_or_not_at_all() -> None:
     flows: dict[str, int] = {}
     for trace in await traces_of(site):
         flows[trace.flow_id] = flows.get(trace.flow_id, 0) + 1
+    begun = {event.data["flow_id"] for event in await site.kit.records("event")}
     assert set(flows.values()) <= {2}
-    assert len(flows) < 12
+    assert len(begun) == 12
+    assert set(flows) == {flow_id for flow_id in begun if is_traced(flow_id, 0.5)}
     await site.close()
 
 
