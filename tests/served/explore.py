@@ -2,7 +2,7 @@
 
 scripts/explore races  --rounds 200           single-use things, guesses and dead sessions, raced over two processes;
                                               with --store datastore|firestore on one of Datastore's emulators
-scripts/explore kill   --rounds 100           SIGKILL on the way of a mail, and amid logins and enrolments
+scripts/explore kill   --rounds 100           SIGKILL at each commit of everything, on the way of a mail, and amid logins
 scripts/explore timing --samples 2000         whether the time of an answer tells what an account is like
 scripts/explore fuzz   --requests 100000      malformed requests to every path: no 5xx, no traceback, no growth
 scripts/explore schedules                     every order in which two or three operations on an account reach the store
@@ -29,6 +29,7 @@ from tests.served.timing import ENDPOINTS, HastyUser, differences, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 GROWTH = 20 * 1024 * 1024
+KILLS, KILLS_AT_COMMITS = "tests/served/test_kill.py", "tests/served/test_kill_at_commits.py"
 STATEFUL = ("tests/engine/test_stateful.py", "tests/web/test_stateful.py")
 
 
@@ -75,7 +76,7 @@ def main() -> int:
             words += f" and ({chosen.k})" if chosen.k else ""
             return run_tests("tests/served/test_datastore_races.py", chosen.rounds, words)
         case "kill":
-            return run_tests("tests/served/test_kill.py", chosen.rounds, chosen.k)
+            return run_tests(f"{KILLS} {KILLS_AT_COMMITS}", chosen.rounds, chosen.k)
         case "timing":
             return asyncio.run(run_timing(chosen))
         case "schedules":
@@ -86,10 +87,10 @@ def main() -> int:
             return asyncio.run(run_fuzz(chosen.requests, chosen.seed))
 
 
-def run_tests(path: str, rounds: int, words: str) -> int:
-    """Run a module of the suite at another scale, told by the environment."""
+def run_tests(paths: str, rounds: int, words: str) -> int:
+    """Run modules of the suite at another scale, told by the environment."""
     environment = {**os.environ, "AUTHFLOW_ROUNDS": str(rounds), "AUTHFLOW_PROGRESS": "1"}
-    command = [sys.executable, "-m", "pytest", path, "-q", "-s", "-p", "no:cacheprovider", "-k", words]
+    command = [sys.executable, "-m", "pytest", *paths.split(), "-q", "-s", "-p", "no:cacheprovider", "-k", words]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
