@@ -2,7 +2,7 @@
 
 scripts/explore races  --rounds 200           single-use things, guesses and dead sessions, raced over two processes;
                                               with --store datastore|firestore on one of Datastore's emulators
-scripts/explore kill   --rounds 100           SIGKILL at each commit of everything, on the way of a mail, and amid logins
+scripts/explore kill   --rounds 100           SIGKILL at each commit, on the way of a mail, and amid logins
 scripts/explore timing --samples 2000         whether the time of an answer tells what an account is like
 scripts/explore fuzz   --requests 100000      malformed requests to every path: no 5xx, no traceback, no growth
 scripts/explore schedules                     every order in which two or three operations on an account reach the store
@@ -63,7 +63,7 @@ def main() -> int:
     schedules.add_argument("-k", default="", metavar="WORD", help="only scenes whose names hold it")
 
     stateful = commands.add_parser("stateful", help="let people do anything, beside a model")
-    stateful.add_argument("--steps", type=int, default=100_000, help="in all (default 100000)")
+    stateful.add_argument("--steps", type=int, default=100_000, help="of each machine (default 100000)")
     stateful.add_argument("-k", default="", metavar="WORDS", help="only tests whose names match, as in pytest")
 
     chosen = parser.parse_args()
@@ -115,8 +115,9 @@ def run_schedules(word: str) -> int:
 
 
 def run_stateful(steps: int, words: str) -> int:
-    """Run the state machines for so many steps in all, half a hundred to an example."""
-    scale = {"AUTHFLOW_STATEFUL_EXAMPLES": str(max(1, steps // 50)), "AUTHFLOW_STATEFUL_STEPS": "50"}
+    """Run each state machine for so many steps at least, some fifty to an example."""
+    scale = {"AUTHFLOW_STATEFUL_EXAMPLES": str(steps // 40 + 1), "AUTHFLOW_STATEFUL_STEPS": "50",
+             "AUTHFLOW_PROGRESS": "1"}  # fmt: skip
     command = [sys.executable, "-m", "pytest", *STATEFUL, "-q", "-s", "-p", "no:cacheprovider", "-k", words]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **scale}, check=False).returncode
 
