@@ -73,8 +73,8 @@ def _print(report: Report) -> None:
         f"{report.scenarios} scenarios, {report.states} states, {report.transitions} transitions, "
         f"{report.checks} further questions, {len(INVARIANTS)} invariants, {report.seconds:.2f} s"
     )
-    found_text = f"{len(report.shortest)} invariants do not hold" if report.shortest else "every invariant holds"
-    say(found_text)
+    count = len(report.shortest)
+    say("every invariant holds" if not count else f"{count} invariant{'s do' if count > 1 else ' does'} not hold")
 
 
 def _chosen(kinds: str | None) -> tuple[FlowKind, ...]:
@@ -83,10 +83,11 @@ def _chosen(kinds: str | None) -> tuple[FlowKind, ...]:
 
     if kinds is None:
         return tuple(FlowKind)
-    try:
-        return tuple(FlowKind(name.strip()) for name in kinds.split(","))
-    except ValueError as error:
-        raise BadInput(f"--kinds: {error}; there are {_KINDS}") from error
+    names = [name.strip() for name in kinds.split(",")]
+    for name in names:
+        if name not in set(FlowKind):
+            raise BadInput(f"--kinds: there is no kind {name!r}; there are {_KINDS}")
+    return tuple(map(FlowKind, names))
 
 
 def _nobody(text: str) -> None:

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
-from authflow.flow import Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind, SubmissionRejected
+from authflow.flow import Flow, FlowKind, FlowState, StepKind
+from authflow.proving.befalling import Place, asked_for
 from authflow.proving.expectations import NOTHING_MORE, Given, asked
-from authflow.proving.judging import OPEN, Ground, Judge
+from authflow.proving.ground import OPEN, Ground
+from authflow.proving.judging import Judge
 from authflow.proving.moves import OWN, Move, Sort
 from authflow.proving.scenes import EPOCH, Scene, Scenery
-from authflow.proving.served import FINGERPRINT, LOGS_IN, REFUSALS, RETURN_TO
-
-_MOST_REJECTIONS = 100
-"""NIST SP 800-63B, 5.2.2: no more consecutive failures than these, whatever the table says."""
+from authflow.proving.served import FINGERPRINT, REFUSALS, RETURN_TO
 
 _MOST_STATES = 5_000
 _MOST_STEPS = 6
 _LONGEST_PATH = 30
 """Of one scene, and of one flow. More means that something grows without end."""
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """A state that was reached, and how.
-
-    Attributes:
-        scene: The account as it is now.
-        given: What was handed in honestly and taken.
-        changes: What has befallen the account on the way.
-    """
-
-    flow: Flow
-    scene: Scene
-    given: tuple[Given, ...]
-    came_from: Place | None
-    told: str
-    changes: int = 0
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        steps: list[str] = []
-        place: Place | None = self
-        while place is not None:
-            steps.append(f"{place.told} -> {place.flow.state}{_asking(place.flow)}")
-            place = place.came_from
-        return tuple(reversed(steps))
 
 
 class Exploration:
@@ -134,15 +105,19 @@ class Exploration:
         judge, flow, report = self._judge, place.flow, self._ground.report
         path = place.path
         judge.check_form(flow, path)
-        judge.check_sign_in(flow, place.scene, self._other, path)
+        has_enrolled = any(one.kind is StepKind.ENROL for one in place.given)
+        judge.check_sign_in(flow, place.scene, self._other, path, has_enrolled=has_enrolled)
         judge.check_gates(flow, place.scene, path)
         twin = replace(flow, scratch={name: dict(notes) for name, notes in flow.scratch.items()})
         if flow.state in OPEN:
             judge.check_open(flow, place.scene, path, is_as_asked=place.changes == 0)
-            self._check_late(place, path)
-            self._check_changes(place)
+            judge.check_late(place)
+            judge.check_changes(place)
             if self._scene.is_plain:
-                self._check_rejections(place)
+                judge.check_rejections(place)
+                if place.changes == 0:
+                    judge.check_carried(flow, place.scene, path)
+                    judge.check_counts(flow, place.scene, path)
         found: list[Place] = []
         moves = self._ground.moves
         is_plain = self._scene.is_plain and place.changes == 0
@@ -172,7 +147,7 @@ class Exploration:
             return None
         if move.sort is Sort.HONEST:
             self._check_same(move, after, path)
-        shown = (*path[:-1], f"{move.told} -> {getattr(after, 'state', after)}{_asking(after)}")
+        shown = (*path[:-1], f"{move.told} -> {getattr(after, 'state', after)}{asked_for(after)}")
         if not judge.moved(flow, move, after, place.scene, place.given, shown):
             return None
         given = place.given
@@ -235,85 +210,6 @@ class Exploration:
                 found.append(reached)
         return found
 
-    def _check_changes(self, place: Place) -> None:
-        """Let the account be disabled, deleted or changed under a flow: whatever is proved then must lead nowhere."""
-        scene, moves, served = place.scene, self._ground.moves, self._ground.served
-        if self._kind not in (*LOGS_IN, FlowKind.ENROL):
-            return
-        account, loaded = scene.account, scene.loaded
-        disabled = replace(account, status=5)
-        later = replace(account, epoch=account.epoch + 1)
-        for told, invariant, records in (
-            ("the account is disabled", "disabled", replace(loaded, account=disabled)),
-            ("the account is deleted", "disabled", replace(loaded, account=None)),
-            ("the account is changed", "epoch", replace(loaded, account=later)),
-        ):
-            if invariant == "epoch" and not place.flow.epoch:
-                continue
-            for move in moves.honest(place.flow, scene):
-                self._ground.report.transitions += 1
-                path = (*place.path, told, move.told)
-                assert move.proof is not None  # noqa: S101 - honest moves have one
-                try:
-                    after = served.prove(place.flow, move.proof, records, moves.now(place.flow))
-                except REFUSALS:
-                    continue
-                except Exception as error:
-                    self._judge.violated("answered", f"{type(error).__name__}: {error}", path)
-                    continue
-                if after.state is not FlowState.REFUSED and after != place.flow:
-                    self._judge.violated(invariant, f"{after.state} after it", path)
-
-    def _check_late(self, place: Place, path: tuple[str, ...]) -> None:
-        """Let the time run out: whoever answers then is too late, even where no gate stands."""
-        flow, served = place.flow, self._ground.served
-        step = flow.open_step
-        if not flow.proofs or self._kind not in LOGS_IN or step is None or step.kind is not StepKind.PROVE:
-            return
-        for late in (timedelta(0), timedelta(minutes=1)):
-            now = flow.deadline_at + late
-            for name in step.accepted:
-                proof = self._ground.moves.proof(flow, name, place.scene.account.id, now)
-                self._ground.report.transitions += 1
-                try:
-                    after = served.prove(flow, proof, place.scene.loaded, now)
-                except REFUSALS:
-                    continue
-                except Exception as error:
-                    self._judge.violated("answered", f"{type(error).__name__}: {error}", path)
-                    continue
-                if after != flow:
-                    self._judge.violated("late", f"{after.state} by {name}", (*path, "the deadline passes"))
-
-    def _check_rejections(self, place: Place) -> None:
-        """Let everything be wrong: the flow ends, whatever is chosen and asked in between."""
-        flow, served = place.flow, self._ground.served
-        step = flow.open_step
-        if step is None or flow.state is FlowState.CHOOSING or flow.rejections:
-            return
-        count, name = 0, step.accepted[0] if step.accepted else ""
-        while flow.state in OPEN and count <= _MOST_REJECTIONS:
-            self._ground.report.transitions += 1
-            try:
-                flow = served.move(flow, SubmissionRejected(name, "wrong"))
-            except REFUSALS:
-                return
-            except Exception as error:
-                self._judge.violated("answered", f"{type(error).__name__}: {error}", place.path)
-                return
-            count += 1
-            if flow.state in OPEN:
-                for event in (ProviderChosen(name), NotesTaken(name, {})):
-                    try:
-                        flow = served.move(flow, event)
-                    except REFUSALS:
-                        continue
-        if flow.state in OPEN:
-            told = (f"{_MOST_REJECTIONS} submissions to {name} are rejected",)
-            self._judge.violated("rejections", "the flow is still open", (*place.path, *told))
-        if len(flow.trace) > _MOST_REJECTIONS:
-            self._judge.violated("trace", f"{len(flow.trace)} entries", place.path)
-
     # --- Ends ---------------------------------------------------------------------------------------------------------
 
     def _check_ends(self) -> None:
@@ -351,8 +247,3 @@ def _key(place: Place) -> object:
         scene.is_demanded,
         place.changes,
     )
-
-
-def _asking(flow: object) -> str:
-    step = getattr(flow, "open_step", None)
-    return f" ({step.kind} {' | '.join(step.accepted)})" if step is not None else ""

@@ -13,14 +13,14 @@ from authflow.flow import FlowKind
 from authflow.proving.equipment import equip, flow_for
 from authflow.proving.exploring import Exploration
 from authflow.proving.facts import Facts, facts_of
-from authflow.proving.judging import Ground
+from authflow.proving.ground import Ground
 from authflow.proving.moves import Moves
 from authflow.proving.probes import Counting, Probes
 from authflow.proving.rehearsal import rehearsal
 from authflow.proving.report import Report
 from authflow.proving.scenes import BEGAN, BOB, Rigging, Scene, Scenery
 from authflow.proving.served import LOGS_IN, Served
-from authflow.proving.sweeps import sweep_levels, sweep_sequences, sweep_starts, sweep_tables
+from authflow.proving.sweeps import sweep_bounds, sweep_levels, sweep_sequences, sweep_starts, sweep_tables
 from authflow.settings import Settings
 from authflow.user import User
 
@@ -88,6 +88,7 @@ def explore(app: Application, report: Report, kinds: Sequence[FlowKind], configu
     )
     scenery = Scenery(user, facts, *equip(engine))
     sweep_tables(ground)
+    sweep_bounds(ground)
     sweep_levels(ground)
     sweep_starts(ground)
     ways: set[tuple[FlowKind, tuple[str, ...]]] = set()
@@ -139,7 +140,14 @@ def scenes_of(scenery: Scenery, ground: Ground, kind: FlowKind) -> Iterator[Scen
     """Make the scenes that matter for a kind of flow."""
     flow = flow_for("", kind=kind)
     if kind in (*LOGS_IN, FlowKind.ENROL):
-        hooks = ("remaining_steps", "continue_authentication_flow", "second_factor_succeeded", "authenticate_user")
+        hooks = (
+            "remaining_steps",
+            "continue_authentication_flow",
+            "second_factor_succeeded",
+            "authenticate_user",
+            "standing",
+            "owed_after",
+        )
         tells = any(overrides(ground.user, hook) for hook in hooks)
         for scene in scenery.all_of(flow, tells_accounts_apart=tells):
             # What a login and a fresh login have in common was looked at with the login.

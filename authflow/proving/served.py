@@ -30,6 +30,7 @@ FROM_RECORDS = (FlowKind.STEP_UP, FlowKind.ENROL)
 
 TRAVELS_FOR = timedelta(hours=24)
 FINGERPRINT = "the definition in force"
+ELSEWHERE_DEFINED = "another definition"
 RETURN_TO = "/where/it/began"
 
 
@@ -84,7 +85,7 @@ class Served:
             return self.user.second_factor_succeeded(flow, proof, loaded, now)
         if account is None:
             raise IllegalTransition("a proof about nobody")
-        verdict = self.user.remaining_steps(flow.kind, (*flow.proofs, proof), None)
+        verdict = self.user.owed_after(flow, proof, None)
         return self.user.advance(flow, StepCompleted(proof, account.epoch, verdict))
 
     def move(self, flow: Flow, event: FlowEvent) -> Flow:
@@ -97,6 +98,23 @@ class Served:
     def gate_travelling(self, flow: Flow, *, now: datetime, fingerprint: str) -> None:
         """Let a flow pass that a form carried."""
         gates.demand_travelling(flow, now=now, fingerprint=fingerprint)
+
+    def carried(
+        self, flow: Flow, scene: Scene, now: datetime, definition: gates.Definition, provider: str = ""
+    ) -> Flow:
+        """Let a flow pass under another definition than the one that it was begun under."""
+        if flow.proofs or flow.kind is FlowKind.ENROL:
+            return gates.demand_stored(
+                flow,
+                now=now,
+                epoch=flow.epoch,
+                is_active=True,
+                fingerprint=ELSEWHERE_DEFINED,
+                definition=definition,
+                provider=provider,
+            )
+        return gates.demand_travelling(flow, now=now, fingerprint=ELSEWHERE_DEFINED, definition=definition,
+                                        provider=provider)  # fmt: skip
 
     def sign_in(self, flow: Flow, account: Account, now: datetime) -> IssuedSession:
         return self.user.authenticate_user(flow, account, now)

@@ -9,11 +9,28 @@ from authflow import flow as table
 from authflow import policy
 from authflow.declarations import table_problems
 from authflow.errors import IllegalTransition
-from authflow.flow import FlowKind, FlowState, Owing, Refusal, Step, StepKind
+from authflow.flow import (
+    DeadlinePassed,
+    Flow,
+    FlowCancelled,
+    FlowEvent,
+    FlowKind,
+    FlowRefused,
+    FlowState,
+    NotesTaken,
+    Owing,
+    ProviderChosen,
+    Refusal,
+    SentAway,
+    Step,
+    StepCompleted,
+    StepKind,
+    SubmissionRejected,
+)
 from authflow.model import Factor, Proof
 from authflow.policy import CONSENT, TICKET
 from authflow.proving.expectations import NOTHING_MORE, Closed, Given, asked
-from authflow.proving.judging import Ground
+from authflow.proving.ground import Ground
 from authflow.proving.moves import OWN
 from authflow.proving.scenes import ADA, BEGAN, Scene
 from authflow.proving.served import LOGS_IN, TRAVELS_FOR
@@ -28,6 +45,29 @@ def sweep_tables(ground: Ground) -> None:
     transitions = table.TRANSITIONS if ground.user.transitions is None else ground.user.transitions
     for problem in table_problems(transitions):
         ground.report.violated("table", problem, "the table", ())
+
+
+def sweep_bounds(ground: Ground) -> None:
+    """Move a flow by tables that allow nothing, or something else: what is not in a table does not happen."""
+    report = ground.report
+    flow = Flow(OWN, FlowKind.LOGIN, FlowState.ASKING, (Step(StepKind.PROVE, ("one",)),), BEGAN, BEGAN + TRAVELS_FOR)
+    proof = Proof("one", Factor.KNOWLEDGE, BEGAN, OWN, 0, ADA)
+    events: tuple[FlowEvent, ...] = (
+        StepCompleted(proof, 1, Owing(())), ProviderChosen("one"), SubmissionRejected("one", "wrong"), SentAway("one"),
+        NotesTaken("one", {}), FlowRefused("no"), FlowCancelled(), DeadlinePassed(),
+    )  # fmt: skip
+    for event in events:
+        for row in ({}, {type(event): frozenset[FlowState]()}, {type(event): frozenset({FlowState.CHOOSING})}):
+            report.checks += 1
+            try:
+                moved = table.advance(flow, event, dict.fromkeys(FlowState, row))
+            except IllegalTransition:
+                continue
+            except Exception as error:
+                report.violated("answered", f"{type(error).__name__}: {error}", "a table that allows nothing")
+                continue
+            told = f"{type(event).__name__} leads to {moved.state}, which the table does not say"
+            report.violated("table", told, "a table that allows nothing")
 
 
 def sweep_levels(ground: Ground) -> None:

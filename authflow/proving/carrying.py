@@ -1,0 +1,119 @@
+"""How a flow goes on that was begun under another definition, while two versions serve the same people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from authflow import flow as table
+from authflow import gates
+from authflow.flow import Flow, FlowKind, FlowState, StepKind
+from authflow.policy import CONSENT, TICKET
+from authflow.proving.ground import Scrutiny
+from authflow.proving.scenes import Scene
+from authflow.proving.served import ELSEWHERE_DEFINED, FINGERPRINT, REFUSALS
+
+_CARRIED = ("id", "kind", "created_at", "return_to", "proofs", "step", "subject", "epoch", "deadline_at", "rejections",
+            "scratch")  # fmt: skip
+MORE = table.Step(StepKind.PROVE, ("asked_for_elsewhere",))
+"""A step that another definition demands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Another definition, and what a flow must owe under it.
+
+    Attributes:
+        wanted: None where no flow may go on.
+        provider: Who is to answer.
+    """
+
+    told: str
+    wanted: tuple[table.Step, ...] | None
+    definition: gates.Definition
+    provider: str = ""
+
+
+class Carrying(Scrutiny):
+    """Judges what is carried over."""
+
+    def check_carried(self, flow: Flow, scene: Scene, path: Sequence[str]) -> None:
+        """Judge how a flow goes on that was begun under another definition: with all that either of them demands."""
+        user, owed, step = self.ground.user, flow.owed, flow.open_step
+        try:
+            own = user.definition(flow, user.standing(flow, scene.loaded))
+        except Exception as error:
+            self.violated("answered", f"{type(error).__name__}: {error}", path)
+            return
+        if step is None:
+            return  # Told by `check_open`.
+        everybody = (*own.offered, TICKET, CONSENT, *MORE.providers)
+        rest = tuple(set(everybody) - set(step.substitutes))
+        bare = (replace(step, substitutes=()), *owed[1:])
+        # An enrolment ends its flow: where more is demanded, none goes on that owes one already.
+        both = None if any(one.kind is StepKind.ENROL for one in owed) else (*owed, MORE)
+        without = replace(own, verdict=table.Owing(owed), offered=rest)
+        for case in (
+            Case("the same definition", owed, own),
+            Case("one that demands more", both, replace(own, verdict=table.Owing((*owed, MORE)), offered=everybody)),
+            Case("one that demands another step", both, replace(own, verdict=table.Owing((MORE,)), offered=everybody)),
+            Case("one that demands nothing", owed, replace(own, verdict=table.Owing(()), offered=everybody)),
+            Case("one without the substitutes", bare, without),
+            *(Case(f"one without {name}, which is to answer", None, without, name) for name in step.substitutes),
+            *(Case(f"one without substitutes, and {name} is to answer", bare, without, name)
+              for name in step.providers[:1]),
+            Case("one that offers nothing", None, replace(own, offered=(), enrollable=())),
+            Case("one that refuses", None, replace(own, verdict=table.Refusal("shown_the_door"))),
+        ):  # fmt: skip
+            self._check_case(case, flow, scene, own, path)
+
+    def _check_case(self, case: Case, flow: Flow, scene: Scene, own: gates.Definition, path: Sequence[str]) -> None:
+        moves, served, told = self.ground.moves, self.ground.served, f"under {case.told}"
+        self.ground.report.checks += 1
+        try:
+            after = served.carried(flow, scene, moves.now(flow), case.definition, case.provider)
+        except REFUSALS as error:
+            is_login = self.kind is FlowKind.LOGIN and self.ground.is_stock_policy and scene.is_plain
+            if is_login and case.wanted is not None and case.definition.verdict != table.Owing(()):
+                self.violated("definition", f"no login goes on {told}", path)
+            if getattr(error, "return_to", flow.return_to) != flow.return_to:
+                self.violated("identity", f"the way back is forgotten {told}", path)
+            return
+        except Exception as error:
+            self.violated("answered", f"{type(error).__name__}: {error} {told}", path)
+            return
+        if case.wanted is None:
+            self.violated("definition", f"it goes on {told}", path)
+            return
+        if after.owed != case.wanted or any(getattr(after, name) != getattr(flow, name) for name in _CARRIED):
+            self.violated("definition", f"it is another flow {told}", path)
+        is_asked = not flow.provider or flow.provider in case.wanted[0].accepted
+        elsewhere = FlowState.CHOOSING if flow.proofs or self.kind is FlowKind.ENROL else FlowState.ASKING
+        stands = (flow.provider, flow.state) if is_asked else ("", elsewhere)
+        if (after.provider, after.state) != stands:
+            self.violated("definition", f"the form of {after.provider or 'nobody'} is open {told}", path)
+        is_ours = after.owed == _demanded(case.definition)
+        if after.fingerprint == FINGERPRINT or (not is_ours and after.fingerprint == ELSEWHERE_DEFINED):
+            self.violated("definition", f"nobody sees that it was moved {told}", path)
+        if MORE in case.wanted and after.owed == case.wanted:
+            self._check_goes_on(after, scene, told, path)
+
+    def _check_goes_on(self, flow: Flow, scene: Scene, told: str, path: Sequence[str]) -> None:
+        """Judge that what the other definition demands is still owed when the open step is done."""
+        for move in self.ground.moves.honest(flow, scene):
+            self.ground.report.transitions += 1
+            try:
+                after = move.make()
+            except REFUSALS:
+                continue  # A table of one's own may not lead there.
+            except Exception as error:
+                self.violated("answered", f"{type(error).__name__}: {error} {told}", path)
+                continue
+            is_torn = after.trace[-1:] == ("refused:definition_changed",)
+            if is_torn or (MORE not in after.owed and after.state is not FlowState.REFUSED):
+                self.violated("definition", f"{after.state} {told}", (*path, move.told))
+
+
+def _demanded(definition: object) -> object:
+    """Return what a definition demands."""
+    return getattr(getattr(definition, "verdict", None), "steps", ())
