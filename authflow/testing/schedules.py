@@ -11,65 +11,28 @@ Operations must not leave the event loop (no threads, no sockets): hash in line,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from authflow.store.protocol import Key, Page, Record, Store, Write
+from authflow.testing.scheduled_store import Point, ScheduledStore, Step, operation_of_task
 from authflow.testing.virtual_loop import VirtualLoop
+
+__all__ = ["Explorer", "Point", "Run", "ScheduleError", "ScheduledStore", "Step"]
 
 T = TypeVar("T")
 Operation: TypeAlias = Callable[[], Awaitable[Any]]
 """Begins an operation; called anew for each run."""
 
-Chooser: TypeAlias = Callable[[int, Sequence["Point"]], int]
+Chooser: TypeAlias = Callable[[int, Sequence[Point]], int]
 
 MAX_CALLS = 400
 """Store calls of one run. More means that operations keep each other from ending."""
 
-_operation: ContextVar[int | None] = ContextVar("operation", default=None)
-
 
 class ScheduleError(Exception):
     """A run cannot be explored: it depends on more than the order of store calls, or does not end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One store call of one operation.
-
-    Attributes:
-        who: The operation's place in the list.
-        operation: `get`, `find` or `commit`.
-        kinds: Of the records that it is about.
-    """
-
-    who: int
-    operation: str
-    kinds: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.who}:{self.operation}({','.join(self.kinds)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A call that was let through.
-
-    Attributes:
-        error: What the store answered instead of doing it, such as a conflict.
-        writes: Of a commit that was done.
-    """
-
-    point: Point
-    error: Exception | None = None
-    writes: tuple[Write, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.point}{f' !{type(self.error).__name__}' if self.error else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,76 +51,6 @@ class Run:
 
     def __str__(self) -> str:
         return " ".join(map(str, self.steps))
-
-
-class ScheduledStore:
-    """A store whose calls wait for their turn while a run is explored, and pass through at any other time.
-
-    Args:
-        store: Does the work; each call must be one step of the event loop (`store.memory`).
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._scheduler: _Scheduler | None = None
-
-    async def open(self) -> None:
-        """Pass on."""
-        await self._store.open()
-
-    async def close(self) -> None:
-        """Pass on."""
-        await self._store.close()
-
-    async def get(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
-        """See `Store.get`."""
-        return await self._in_turn("get", [key.kind for key in keys], lambda: self._store.get(keys))
-
-    async def find(
-        self,
-        kind: str,
-        field: str,
-        *,
-        equals: str | int | None = None,
-        at_most: str | int | None = None,
-        at_least: str | int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """See `Store.find`."""
-
-        def find() -> Awaitable[Page]:
-            return self._store.find(
-                kind, field, equals=equals, at_most=at_most, at_least=at_least, limit=limit, cursor=cursor
-            )
-
-        return await self._in_turn("find", [kind], find)
-
-    async def find_expired(self, now: datetime, *, limit: int = 500) -> Sequence[Record]:
-        """See `Store.find_expired`."""
-        return await self._in_turn("find", [], lambda: self._store.find_expired(now, limit=limit))
-
-    async def commit(self, writes: Sequence[Write], *, durable: bool = True) -> None:
-        """See `Store.commit`."""
-        kinds = [write.key.kind for write in writes]
-        await self._in_turn("commit", kinds, lambda: self._store.commit(writes, durable=durable), writes)
-
-    async def _in_turn(
-        self, operation: str, kinds: Sequence[str], call: Callable[[], Awaitable[T]], writes: Sequence[Write] = ()
-    ) -> T:
-        who, scheduler = _operation.get(), self._scheduler
-        if who is None or scheduler is None:
-            return await call()
-        # Sorted: the order of keys may hang on random ids, and says nothing of the race.
-        point = Point(who, operation, tuple(sorted(kinds)))
-        await scheduler.turn(point)
-        try:
-            answer = await call()
-        except Exception as error:
-            scheduler.done(Step(point, error))
-            raise
-        scheduler.done(Step(point, None, tuple(writes)))
-        return answer
 
 
 @dataclass(slots=True)
@@ -294,12 +187,12 @@ class Explorer:
     def _run(self, operations: Sequence[Operation], choose: Chooser) -> tuple[Run, list[tuple[Point, ...]]]:
         self._fresh()
         scheduler = _Scheduler(choose, self._loop.create_future(), self._on_step)
-        self._store._scheduler = scheduler
+        self._store.scheduler = scheduler
         self._loop.on_idle(scheduler.idle)
         try:
             outcomes = self._loop.run_until_complete(_all(operations, scheduler.over))
         finally:
-            self._store._scheduler = None
+            self._store.scheduler = None
             self._loop.on_idle(None)
         return Run(outcomes, tuple(scheduler.steps), tuple(scheduler.chosen)), scheduler.choices
 
@@ -323,11 +216,11 @@ async def _all(operations: Sequence[Operation], over: asyncio.Future[None]) -> t
 
 def _started(who: int, operation: Operation) -> asyncio.Task[Any]:
     # A task takes a copy of what is set when it is made, and so does what it starts itself.
-    token = _operation.set(who)
+    token = operation_of_task.set(who)
     try:
         return asyncio.create_task(_outcome(operation))
     finally:
-        _operation.reset(token)
+        operation_of_task.reset(token)
 
 
 async def _outcome(operation: Operation) -> Any:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import combinations_with_replacement
 from typing import Any
 
+from providers import time_based_otp
 from tests.concurrency import world as worlds
 from tests.concurrency.judging import Judge, Violation, Watch
 from tests.concurrency.operations import (
@@ -37,13 +38,15 @@ SCENES: dict[str, tuple[Callable[[World], Any], Sequence[Operation]]] = {
 @contextmanager
 def scene(name: str, **more: Any) -> Iterator[World]:
     """Make a world, and let go of it afterwards. Nothing is logged: hundreds of thousands of events happen in it."""
-    before = logging.root.manager.disable
+    before, drawn = logging.root.manager.disable, time_based_otp._qr_code
     logging.disable(logging.CRITICAL)
+    time_based_otp._qr_code = lambda text: ""  # Drawing one takes longer than a schedule.
     world = World(SCENES[name][0], watch=Watch(), **more)
     try:
         yield world
     finally:
         world.close()
+        time_based_otp._qr_code = drawn
         logging.disable(before)
 
 
