@@ -161,7 +161,8 @@ def _missing(x: Exchange, provider: Provider, reference: str) -> View | None:
     engine = x.edge.app.engine
     flow = engine.travelling(reference, x.visitor, provider.name)
     ask = engine.ask(flow, provider)
-    if not isinstance(ask, Ask):
+    # Notes are left by a provider that has asked on: what it asked then is not declared by what it begins with.
+    if not isinstance(ask, Ask) or provider.name in flow.scratch:
         return None
     errors = read(ask.fields, x.values).errors
     if not errors:
