@@ -7,6 +7,7 @@ scripts/explore timing --samples 2000         whether the time of an answer tell
 scripts/explore fuzz   --requests 100000      malformed requests to every path: no 5xx, no traceback, no growth
 scripts/explore schedules                     every order in which two or three operations on an account reach the store
 scripts/explore stateful --steps 100000       people who do anything in any order, beside a model that says the same
+scripts/explore mutants --count 5000           every small change of table, policy, gates and hooks: is it found?
 
 Exit 0: nothing was found. 1: something was, and stands on standard output.
 """
@@ -66,6 +67,10 @@ def main() -> int:
     stateful.add_argument("--steps", type=int, default=100_000, help="of each machine (default 100000)")
     stateful.add_argument("-k", default="", metavar="WORDS", help="only tests whose names match, as in pytest")
 
+    mutants = commands.add_parser("mutants", help="change table, policy, gates and hooks, and prove the flows")
+    mutants.add_argument("--count", type=int, default=300, help="how many, drawn by chance (default 300)")
+    mutants.add_argument("--seed", type=int, default=None, help="to repeat a run; drawn and printed without one")
+
     chosen = parser.parse_args()
     match chosen.command:
         case "races":
@@ -83,6 +88,10 @@ def main() -> int:
             return run_schedules(chosen.k)
         case "stateful":
             return run_stateful(chosen.steps, chosen.k)
+        case "mutants":
+            from tests.proving.mutants import main as try_mutants
+
+            return try_mutants(chosen.count, int.from_bytes(os.urandom(4)) if chosen.seed is None else chosen.seed)
         case _:
             return asyncio.run(run_fuzz(chosen.requests, chosen.seed))
 
