@@ -122,6 +122,11 @@ class Befalling(Scrutiny):
                         flow = served.move(flow, event)
                     except REFUSALS:
                         continue
+        if flow.state not in OPEN and flow.scratch:
+            self.violated("notes", "they outlive a flow that was rejected to its end", place.path)
+        if flow.rejections != count:
+            told = (f"{count} submissions to {name} are rejected",)
+            self.violated("rejections", f"{flow.rejections} are counted", (*place.path, *told))
         if flow.state in OPEN:
             told = (f"{_MOST_REJECTIONS} submissions to {name} are rejected",)
             self.violated("rejections", "the flow is still open", (*place.path, *told))

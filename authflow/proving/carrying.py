@@ -62,10 +62,24 @@ class Carrying(Scrutiny):
             *(Case(f"one without {name}, which is to answer", None, without, name) for name in step.substitutes),
             *(Case(f"one without substitutes, and {name} is to answer", bare, without, name)
               for name in step.providers[:1]),
+            *self._elsewhere(flow, step, own),
             Case("one that offers nothing", None, replace(own, offered=(), enrollable=())),
             Case("one that refuses", None, replace(own, verdict=table.Refusal("shown_the_door"))),
         ):  # fmt: skip
             self._check_case(case, flow, scene, own, path)
+
+    def _elsewhere(self, flow: Flow, step: table.Step, own: gates.Definition) -> Sequence[Case]:
+        """Return a definition that does not offer the provider whose form is open, where there are others."""
+        others = tuple(name for name in step.providers if name != flow.provider)
+        if not flow.provider or not others or len(flow.owed) > 1:
+            return ()
+        wanted = (
+            replace(step, providers=others, substitutes=tuple(n for n in step.substitutes if n != flow.provider)),
+        )
+        offered = tuple(name for name in own.offered if name != flow.provider)
+        enrollable = tuple(name for name in own.enrollable if name != flow.provider)
+        definition = replace(own, verdict=table.Owing(wanted), offered=offered, enrollable=enrollable)
+        return (Case(f"one without {flow.provider}", wanted, definition),)
 
     def _check_case(self, case: Case, flow: Flow, scene: Scene, own: gates.Definition, path: Sequence[str]) -> None:
         moves, served, told = self.ground.moves, self.ground.served, f"under {case.told}"
@@ -74,7 +88,7 @@ class Carrying(Scrutiny):
             after = served.carried(flow, scene, moves.now(flow), case.definition, case.provider)
         except REFUSALS as error:
             is_login = self.kind is FlowKind.LOGIN and self.ground.is_stock_policy and scene.is_plain
-            if is_login and case.wanted is not None and case.definition.verdict != table.Owing(()):
+            if is_login and case.wanted is not None and (flow.proofs or _demanded(case.definition)):
                 self.violated("definition", f"no login goes on {told}", path)
             if getattr(error, "return_to", flow.return_to) != flow.return_to:
                 self.violated("identity", f"the way back is forgotten {told}", path)
@@ -110,7 +124,8 @@ class Carrying(Scrutiny):
                 self.violated("answered", f"{type(error).__name__}: {error} {told}", path)
                 continue
             is_torn = after.trace[-1:] == ("refused:definition_changed",)
-            if is_torn or (MORE not in after.owed and after.state is not FlowState.REFUSED):
+            is_owed = MORE in after.owed and flow.owed[0] not in after.owed
+            if is_torn or (not is_owed and after.state is not FlowState.REFUSED):
                 self.violated("definition", f"{after.state} {told}", (*path, move.told))
 
 

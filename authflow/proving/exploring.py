@@ -67,6 +67,8 @@ class Exploration:
             return None
         if flow != again:
             judge.violated("pure", "starting anew gives another flow", path)
+        if not flow.trace:
+            judge.violated("trace", "it does not tell of the start", path)
         steps = getattr(verdict, "steps", ())
         subject = "" if kind is FlowKind.LOGIN else self._scene.account.id
         is_right = (

@@ -42,7 +42,7 @@ INVARIANTS: Mapping[str, str] = {
     # What a flow is.
     "identity": "Id, kind, beginning, way back and definition of a flow never change.",
     "notes": "Private notes are in no trace, no text and no plain data, and end with their step and their flow.",
-    "trace": "The trace is bounded.",
+    "trace": "The trace tells of each event, and is bounded.",
     "written": "A flow that is written and read again is the same flow.",
     "pure": "The same question has the same answer, and asking changes nothing.",
     "answered": "Hooks and policy answer or refuse; they raise nothing else.",

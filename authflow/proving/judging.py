@@ -89,6 +89,8 @@ class Judge(Asking, States, Carrying, Befalling):
         self._check_notes(before, move, after, path)
         if len(after.trace) > table.MAX_TRACE or not set(map(type, after.trace)) <= {str}:
             self.violated("trace", f"{len(after.trace)} entries", path)
+        elif after.trace == before.trace and len(after.trace) < table.MAX_TRACE:
+            self.violated("trace", "it does not tell of it", path)
         if move.sort is Sort.DISHONEST:
             self.violated(move.breaks, f"{after.state} after it", path)
             return False
