@@ -16,7 +16,8 @@ from authflow.proving.served import ELSEWHERE_DEFINED, FINGERPRINT, REFUSALS
 _CARRIED = ("id", "kind", "created_at", "return_to", "proofs", "step", "subject", "epoch", "deadline_at", "rejections",
             "scratch")  # fmt: skip
 MORE = table.Step(StepKind.PROVE, ("asked_for_elsewhere",))
-"""A step that another definition demands."""
+NEW = table.Step(StepKind.ENROL, ("enrolled_elsewhere",))
+"""Steps that another definition demands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,20 @@ class Carrying(Scrutiny):
         bare = (replace(step, substitutes=()), *owed[1:])
         # An enrolment ends its flow: where more is demanded, none goes on that owes one already.
         both = None if any(one.kind is StepKind.ENROL for one in owed) else (*owed, MORE)
+        nothing = replace(own, verdict=table.Owing(()), offered=everybody)
+        enrolled = replace(bare[0], kind=StepKind.ENROL)
+        can_enrol = (*own.enrollable, *step.providers)
+        also = replace(own, verdict=table.Owing((enrolled,)), offered=everybody, enrollable=can_enrol)
         without = replace(own, verdict=table.Owing(owed), offered=rest)
         for case in (
             Case("the same definition", owed, own),
             Case("one that demands more", both, replace(own, verdict=table.Owing((*owed, MORE)), offered=everybody)),
+            Case("one that demands an enrolment", None if both is None else (*owed, NEW),
+                 replace(own, verdict=table.Owing((*owed, NEW)), offered=everybody,
+                         enrollable=(*own.enrollable, *NEW.providers))),
+            *((Case("one that wants it enrolled", (*owed, enrolled), also),) if both is not None else ()),
             Case("one that demands another step", both, replace(own, verdict=table.Owing((MORE,)), offered=everybody)),
-            Case("one that demands nothing", owed, replace(own, verdict=table.Owing(()), offered=everybody)),
+            Case("one that demands nothing", owed if flow.proofs else None, nothing),
             Case("one without the substitutes", bare, without),
             *(Case(f"one without {name}, which is to answer", None, without, name) for name in step.substitutes),
             *(Case(f"one without substitutes, and {name} is to answer", bare, without, name)
@@ -109,10 +118,13 @@ class Carrying(Scrutiny):
         is_ours = after.owed == _demanded(case.definition)
         if after.fingerprint == FINGERPRINT or (not is_ours and after.fingerprint == ELSEWHERE_DEFINED):
             self.violated("definition", f"nobody sees that it was moved {told}", path)
-        if MORE in case.wanted and after.owed == case.wanted:
-            self._check_goes_on(after, scene, told, path)
+        is_first = not flow.proofs and len(flow.owed) == 1
+        if is_first and case.definition is own and after.fingerprint != ELSEWHERE_DEFINED:
+            self.violated("definition", f"nothing is proved yet, and it is not begun anew {told}", path)
+        if case.wanted[-1] in (MORE, NEW) and after.owed == case.wanted:
+            self._check_goes_on(after, case.wanted[-1], scene, told, path)
 
-    def _check_goes_on(self, flow: Flow, scene: Scene, told: str, path: Sequence[str]) -> None:
+    def _check_goes_on(self, flow: Flow, more: table.Step, scene: Scene, told: str, path: Sequence[str]) -> None:
         """Judge that what the other definition demands is still owed when the open step is done."""
         for move in self.ground.moves.honest(flow, scene):
             self.ground.report.transitions += 1
@@ -124,8 +136,9 @@ class Carrying(Scrutiny):
                 self.violated("answered", f"{type(error).__name__}: {error} {told}", path)
                 continue
             is_torn = after.trace[-1:] == ("refused:definition_changed",)
-            is_owed = MORE in after.owed and flow.owed[0] not in after.owed
-            if is_torn or (not is_owed and after.state is not FlowState.REFUSED):
+            is_torn = is_torn and more is MORE  # After an enrolment nothing can be asked for any more.
+            is_owed = more in after.owed and flow.owed[0] not in after.owed
+            if is_torn or not (is_owed or after.state is FlowState.REFUSED):
                 self.violated("definition", f"{after.state} {told}", (*path, move.told))
 
 
