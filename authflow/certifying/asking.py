@@ -77,7 +77,7 @@ async def challenge_is_of_the_flow(bench: Bench) -> None:
     later = bench.begin(replace(flow, step=flow.step + 1))
     found = challenges(first)
     if not found:
-        raise DoesNotApply
+        raise DoesNotApply("it asks for no challenge or nonce")
     for name, value in found.items():
         if len(value) < 22:
             raise Failed(f"{name} is shorter than 128 bits")
@@ -106,7 +106,7 @@ def challenges(asked: Ask | Redirect) -> dict[str, str]:
 )
 async def identify_is_closed(bench: Bench) -> None:
     if not isinstance(bench.provider, PrimaryProvider):
-        raise DoesNotApply
+        raise DoesNotApply("a second factor identifies nobody: the account is known")
     flow = bench.flow()
     ask = bench.begin(flow)
     declared = ask.fields if isinstance(ask, Ask) else ()
@@ -173,7 +173,7 @@ async def can_handle_is_pure(bench: Bench) -> None:
 async def can_handle_takes_its_own(bench: Bench) -> None:
     person = await bench.person()
     if person.credential is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     if not bench.fresh().can_handle(person.credential):
         raise Failed("can_handle refuses the credential that the kit makes")
 

@@ -28,7 +28,7 @@ _TELLING = 0.003
 async def nobody_is_like_wrong(bench: Bench) -> None:
     person = await bench.person()
     if person.credential is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     flow = bench.flow(person)
 
     async def tried(account: Account | None, credential: Credential | None) -> Judged:
@@ -83,10 +83,11 @@ async def nobody_is_never_proved(bench: Bench) -> None:
     "what was proved by cannot be used again",
     mend="spend it in Verified.credential, or name it in single_use; or bind it to flow and step by a challenge",
     needs_kit=True,
+    by_chance=True,
 )
 async def replay_is_refused(bench: Bench) -> None:
     if not is_one_time(bench.provider):
-        raise DoesNotApply
+        raise DoesNotApply("what is known may be said again (Factor.KNOWLEDGE)")
     person = await bench.person()
     attempt, proved = await bench.right(person)
     after = proved.credential or person.credential
@@ -118,6 +119,7 @@ async def replay_is_refused(bench: Bench) -> None:
     "the right answer of one person is nothing for another",
     mend="judge by the credential you are given; let keys and codes depend on the account",
     needs_kit=True,
+    by_chance=True,
 )
 async def other_account_is_refused(bench: Bench) -> None:
     person, other = await bench.person(), await bench.person("eve@example.org")
@@ -139,7 +141,7 @@ async def answers_age(bench: Bench) -> None:
     person = await bench.person()
     lives = person.kit.answers_live
     if lives is None:
-        raise DoesNotApply
+        raise DoesNotApply("the kit's answers do not age (answers_live)")
     attempt = await bench.attempt(person)
     now = bench.clock.now
     try:
@@ -154,13 +156,14 @@ async def answers_age(bench: Bench) -> None:
     "what was asked for in one flow and step is no answer in another",
     mend="compare with context.challenge() or context.code(), never with a challenge that was sent along",
     needs_kit=True,
+    by_chance=True,
 )
 async def answer_is_of_its_flow(bench: Bench) -> None:
     person = await bench.person()
     attempt = await bench.attempt(person)
     ask = attempt.ask
     if isinstance(ask, Redirect) or not (challenges(ask) or (isinstance(ask, Ask) and ask.delivery)):
-        raise DoesNotApply
+        raise DoesNotApply("what it asks for is not bound to a flow: no challenge, no nonce, no message")
     for what, flow in (("flow", bench.flow(person)), ("step", replace(attempt.flow, step=attempt.flow.step + 1))):
         judged = await bench.judge(replace(attempt, flow=flow), person.account, person.credential)
         demand_refused(judged, f"what was asked for in another {what}")

@@ -22,6 +22,8 @@ class Check:
         mend: What to do where it fails.
         work: Raises `report.Failed`, `NotShown` or `DoesNotApply`; returns where all is well.
         needs_kit: Whether somebody must be able to give right answers.
+        by_chance: Whether an answer may be right elsewhere by chance, where each flow asks for another one. Such a
+            failure counts when it comes up again in other flows.
     """
 
     name: str
@@ -29,13 +31,14 @@ class Check:
     mend: str
     work: Work
     needs_kit: bool = False
+    by_chance: bool = False
 
 
-def check(shows: str, *, mend: str, needs_kit: bool = False) -> Callable[[Work], Check]:
+def check(shows: str, *, mend: str, needs_kit: bool = False, by_chance: bool = False) -> Callable[[Work], Check]:
     """Make a check of a function; its name is the check's."""
 
     def make(work: Work) -> Check:
         name = getattr(work, "__name__", "")
-        return Check(name, shows, mend, work, needs_kit)
+        return Check(name, shows, mend, work, needs_kit, by_chance)
 
     return make

@@ -80,7 +80,7 @@ async def configuring(bench: Bench) -> None:
 async def fields(bench: Bench) -> None:
     ask = bench.begin(bench.flow())
     if not isinstance(ask, Ask):
-        raise DoesNotApply
+        raise DoesNotApply("it sends people elsewhere and asks for no fields")
     names = [declared.name for declared in ask.fields]
     if len(set(names)) != len(names):
         raise Failed("two fields have the same name")

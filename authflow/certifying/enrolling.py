@@ -62,13 +62,13 @@ class _Enrolling:
 
 async def _begin(bench: Bench, uses: Uses | None = None) -> _Enrolling:
     if not isinstance(bench.provider, Enrols):
-        raise DoesNotApply
+        raise DoesNotApply("people cannot add it by themselves (Enrols)")
     now = bench.clock()
     account = Account(new_id(), "ada@example.org", canonical_name("ada@example.org"), now, now, email="ada@example.org")
     flow = bench.app.engine.start(subject=account.id, epoch=account.epoch)
     provider, context = bench.fresh(), bench.context(flow, account, uses=uses)
     if not isinstance(provider, Enrols):
-        raise DoesNotApply
+        raise DoesNotApply("people cannot add it by themselves (Enrols)")
     try:
         ask = bench.watch.call("begin_enrolment", lambda: provider.begin_enrolment(context))
     except Exception as error:
@@ -109,6 +109,7 @@ async def enrolling_needs_confirmation(bench: Bench) -> None:
     "a slip in the confirming code is refused, and the right one still enrols afterwards",
     mend="answer Rejected(..., Charge.FLOW); the notes stay as they are until the right code comes",
     needs_kit=True,
+    by_chance=True,
 )
 async def enrolling_forgives_a_slip(bench: Bench) -> None:
     enrolling = await _begin(bench)
@@ -130,9 +131,9 @@ async def secret_is_ours(bench: Bench) -> None:
     right = await enrolling.values()
     honest = await enrolling.answer(right)
     if not isinstance(honest, Enrolled):
-        raise DoesNotApply
+        raise DoesNotApply("E3")
     if not honest.credential.secret:
-        raise DoesNotApply
+        raise DoesNotApply("E4")
     read = reading.names_read(type(bench.provider))
     names = {*enrolling.ask.scratch, *enrolling.ask.params, *read, "secret", "key", "seed"} - set(right)
     theirs = {**dict.fromkeys(names, "ORSXG5BAORSXG5BAORSXG5BAORSXG5BA"), **right}
@@ -153,7 +154,7 @@ async def secret_is_fresh(bench: Bench) -> None:
     one, other = await _begin(bench, uses), await _begin(bench)
     first, second = await one.answer(await one.values()), await other.answer(await other.values())
     if not (isinstance(first, Enrolled) and isinstance(second, Enrolled)) or not first.credential.secret:
-        raise DoesNotApply
+        raise DoesNotApply("E5")
     if first.credential.secret == second.credential.secret:
         raise Failed("two people get the same secret")
     if len(first.credential.secret) < LEAST_SECRET:
@@ -166,6 +167,7 @@ async def secret_is_fresh(bench: Bench) -> None:
     "an enrolled credential is this account's, is dated, is fit to be stored, and can be used",
     mend="Enrolled(context.prove(self), Credential(context.account.id, self.name, context.now, context.now, ...))",
     needs_kit=True,
+    by_chance=True,
 )
 async def enrolled_is_usable(bench: Bench) -> None:
     enrolling = await _begin(bench)
@@ -173,7 +175,7 @@ async def enrolled_is_usable(bench: Bench) -> None:
     right = await enrolling.values()
     outcome = await enrolling.answer(right, uses=uses)
     if isinstance(outcome, Ask):
-        raise DoesNotApply
+        raise DoesNotApply("E6")
     if not isinstance(outcome, Enrolled):
         raise Failed(f"the kit's confirmation came to {getattr(outcome, 'reason', outcome)!r}")
     credential = outcome.credential
@@ -201,7 +203,7 @@ async def enrolled_is_usable(bench: Bench) -> None:
 async def issued_codes(bench: Bench) -> None:
     provider = bench.fresh()
     if not isinstance(provider, IssuesCodes):
-        raise DoesNotApply
+        raise DoesNotApply("it issues no codes (IssuesCodes)")
     now = bench.clock()
     account = Account(new_id(), "ada@example.org", "ada@example.org", now, now, email="ada@example.org")
     flow = bench.app.engine.start(subject=account.id, epoch=account.epoch)
@@ -232,7 +234,7 @@ async def issued_codes(bench: Bench) -> None:
 async def passwords_are_hashed(bench: Bench) -> None:
     provider = bench.fresh()
     if not isinstance(provider, SetsPassword):
-        raise DoesNotApply
+        raise DoesNotApply("it sets no passwords (SetsPassword)")
     now = bench.clock()
     account = Account(new_id(), "ada@example.org", "ada@example.org", now, now, email="ada@example.org")
     flow = bench.app.engine.start(subject=account.id, epoch=account.epoch)
@@ -264,11 +266,11 @@ async def passwords_are_hashed(bench: Bench) -> None:
 async def rehash_keeps_the_rest(bench: Bench) -> None:
     provider = bench.fresh()
     if not isinstance(provider, Rehashes):
-        raise DoesNotApply
+        raise DoesNotApply("it renews nothing (Rehashes)")
     person = await bench.person()
     attempt = await bench.attempt(person)
     if person.credential is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     with bench.app.services.pool.reserve() as slot:
         context = bench.context(attempt.flow, person.account, attempt.submission, slot=slot)
         fresh = await bench.watch.await_("rehash", provider.rehash(person.credential, attempt.submission, context))

@@ -150,7 +150,7 @@ async def damaged_is_refused(bench: Bench) -> None:
     person = await bench.person()
     held = person.credential
     if held is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     attempt = await bench.attempt(person)
     proving = hostile.proving(fields_of(attempt.ask), attempt.values)
     damaged = [("without its secret", replace(held, secret=b""))] if held.secret else []
@@ -252,7 +252,7 @@ async def wrong_is_charged(bench: Bench) -> None:
     attempt = await wrong_attempt(bench, person, bench.flow(person))
     judged = await bench.judge(attempt, person.account, person.credential)
     if not isinstance(judged.outcome, Rejected):
-        raise DoesNotApply
+        raise DoesNotApply("a wrong answer is not rejected, but leads on")
     charge = judged.outcome.charge
     proving = hostile.proving(fields_of(attempt.ask), attempt.values)
     longest = max((len(attempt.values[name]) for name in proving), default=0)

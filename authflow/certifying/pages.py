@@ -49,7 +49,7 @@ async def page_is_whole(bench: Bench) -> None:
     step = await _asking(bench)
     path, page = f"/user/{bench.provider.path}/{bench.provider.action}", step.page
     if not isinstance(step.ask, Ask):
-        raise DoesNotApply
+        raise DoesNotApply("it sends people elsewhere and has no page")
     form = page.form(path)
     if page.status != 200 or form is None:
         raise Failed(f"there is no page with a form that goes to {path} (status {page.status})")
@@ -139,7 +139,7 @@ def _demand_allowed(element: Element, sources: list[str]) -> None:
 async def page_without_script(bench: Bench) -> None:
     step = await _asking(bench)
     if not isinstance(step.ask, Ask):
-        raise DoesNotApply
+        raise DoesNotApply("it sends people elsewhere and has no page")
     elements = step.page.elements
     scripts = [e for e in elements if e.tag == "script"]
     if not scripts:
@@ -187,7 +187,7 @@ async def page_is_escaped(bench: Bench) -> None:
 )
 async def enrolling_pages(bench: Bench) -> None:
     if not isinstance(bench.provider, SecondFactorProvider) or not isinstance(bench.provider, Enrols):
-        raise DoesNotApply
+        raise DoesNotApply("people cannot add it by themselves (Enrols)")
     site = await Site.open(bench, is_equipped=False)
     try:
         browser = site.browser()

@@ -91,7 +91,7 @@ def _state(provider: object) -> dict[str, str]:
 async def changed_credential(bench: Bench) -> None:
     person = await bench.person()
     if person.credential is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     demand_storable(person.credential, "the credential it begins with")
     attempt = await bench.attempt(person)
     slip = attempt.of(hostile.wrong(attempt.values, hostile.proving(fields_of(attempt.ask), attempt.values)))
@@ -145,7 +145,7 @@ async def credential_stays_small(bench: Bench) -> None:
             except NotShown:
                 break
             if proved.credential is None:
-                raise DoesNotApply
+                raise DoesNotApply("a success changes nothing that is stored")
             person.credential = proved.credential
             sizes.append(len(json.dumps(dict(proved.credential.data))) + len(proved.credential.secret))
             bench.clock.pass_by(person.kit.wait)
@@ -164,7 +164,7 @@ async def credential_stays_small(bench: Bench) -> None:
 async def stored_is_not_the_secret(bench: Bench) -> None:
     person = await bench.person()
     if person.credential is None:
-        raise DoesNotApply
+        raise DoesNotApply("nothing is stored for the account")
     attempt, proved = await bench.right(person)
     stored = json.dumps([dict(c.data) for c in (person.credential, proved.credential) if c is not None], default=str)
     for what, text in secrets_of(bench, person, attempt.ask, attempt.values):
@@ -226,7 +226,7 @@ async def question_is_not_the_answer(bench: Bench) -> None:
     person = await bench.person()
     attempt = await bench.attempt(person)
     if isinstance(attempt.ask, Redirect):
-        raise DoesNotApply  # Its address is looked at by itself.
+        raise DoesNotApply("it sends people elsewhere: see address_is_safe")  # Its address is looked at by itself.
     shown = repr((dict(attempt.ask.params), dict(attempt.ask.values), attempt.ask.fields, attempt.ask.template))
     named = {person.account.name, person.account.id}
     for name in hostile.proving(fields_of(attempt.ask), attempt.values):
@@ -245,7 +245,7 @@ async def whole_answer_counts(bench: Bench) -> None:
 
     provider = bench.fresh()
     if not isinstance(provider, SetsPassword):
-        raise DoesNotApply
+        raise DoesNotApply("it sets no passwords (SetsPassword)")
     person = await bench.person()
     attempt = await bench.attempt(person)
     name = next(iter(hostile.proving(fields_of(attempt.ask), attempt.values)))

@@ -55,7 +55,7 @@ async def _fetching_attempt(bench: Bench) -> tuple[Person, Attempt]:
     attempt = await bench.attempt(person)
     judged = await bench.judge(attempt, person.account, person.credential)
     if not judged.uses.counts["fetch"]:
-        raise DoesNotApply
+        raise DoesNotApply("it asks no remote party")
     return person, await bench.attempt(person)
 
 
@@ -102,7 +102,7 @@ async def forged_tokens_prove_nothing(bench: Bench) -> None:
             break
         demand_refused(judged, party.changed)
     if which == 0:
-        raise DoesNotApply
+        raise DoesNotApply("no token comes from a remote party")
 
 
 @check(
@@ -113,7 +113,7 @@ async def address_is_safe(bench: Bench) -> None:
     flow = bench.flow()
     away = bench.begin(flow)
     if not isinstance(away, Redirect):
-        raise DoesNotApply
+        raise DoesNotApply("it sends nobody elsewhere")
     parts = urlsplit(away.url)
     query = parse_qs(parts.query, keep_blank_values=True)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(away.url)):
@@ -143,7 +143,7 @@ async def errors_of_the_party_are_refused(bench: Bench) -> None:
     flow = bench.flow()
     away = bench.begin(flow)
     if not isinstance(away, Redirect):
-        raise DoesNotApply
+        raise DoesNotApply("it sends nobody elsewhere")
     tries: list[Mapping[str, str]] = [
         {},
         {"error": "access_denied", "error_description": "<b>no</b>"},
@@ -167,7 +167,7 @@ async def notes_are_demanded(bench: Bench) -> None:
     flow = bench.flow(person)
     away = bench.begin(flow, bench.known_to(person))
     if not isinstance(away, Redirect):
-        raise DoesNotApply
+        raise DoesNotApply("it sends nobody elsewhere")
     attempt = await bench.answered(person, flow, away)
     other = bench.flow(person)
     elsewhere = replace(attempt, flow=other, submission=Submission(attempt.values, bench.begin(other).scratch, True))

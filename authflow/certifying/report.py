@@ -13,6 +13,7 @@ class State(StrEnum):
     OK = "ok"
     FAILED = "failed"
     NOT_SHOWN = "not shown"
+    NOT_APPLICABLE = "n/a"
 
 
 class Failed(Exception):
@@ -24,7 +25,7 @@ class NotShown(Exception):
 
 
 class DoesNotApply(Exception):
-    """The provider does nothing that this check is about."""
+    """Why a check is not about this provider: one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Result:
     Attributes:
         name: Of the check, stable.
         shows: What is shown where it is ok.
-        why: What was found, or why nothing could be shown.
+        why: What was found, or why nothing could be shown, or why the check is not about this provider.
         mend: What to do where it failed.
     """
 
@@ -52,11 +53,15 @@ class Certificate:
     Attributes:
         provider: Its class, as `package.module:Class`.
         kit: Who gave the right answers; empty where nobody could.
+        only: The checks that were chosen; empty where all were made.
+        seed: What chance was drawn from; given again, the same is drawn.
     """
 
     provider: str
     kit: str
     results: tuple[Result, ...]
+    only: tuple[str, ...] = ()
+    seed: int = 0
 
     def of(self, state: State) -> tuple[Result, ...]:
         return tuple(result for result in self.results if result.state is state)
@@ -70,12 +75,33 @@ class Certificate:
         return self.of(State.NOT_SHOWN)
 
     @property
+    def made(self) -> tuple[Result, ...]:
+        """Those that are about this provider and could be made."""
+        return (*self.of(State.OK), *self.failed)
+
+    @property
     def is_whole(self) -> bool:
-        """Whether everything was shown and nothing failed."""
+        """Whether all that was to be tried was shown, and nothing failed."""
         return not self.failed and not self.not_shown
 
+    @property
+    def is_certified(self) -> bool:
+        """Whether everything was tried and shown, and nothing failed. Chosen checks alone certify nothing."""
+        return self.is_whole and not self.only
+
+    @property
+    def verdict(self) -> str:
+        """Say in a line what came of it. The word certified is said of all checks alone."""
+        made, failed, not_shown = len(self.made), len(self.failed), len(self.not_shown)
+        could_not = f", {not_shown} could not be made" if not_shown else ""
+        if self.only:
+            checks = "1 check" if made == 1 else f"{made} checks"
+            return f"{checks} made, {failed or 'none'} failed{could_not}"
+        said = "not certified" if failed else ("certified in part" if not_shown else "certified")
+        return f"{said}; {failed} of {made} checks failed{could_not}"
+
     def lines(self) -> Iterator[str]:
-        """Write it for people, one check a line, what failed with the way out below it."""
+        """Write it for people, one check a line, what failed with the way out below it; what does not apply, too."""
         width = max((len(result.name) for result in self.results), default=0)
         for result in self.results:
             said = result.shows if result.state is State.OK else result.why
@@ -89,7 +115,9 @@ class Certificate:
         return {
             "provider": self.provider,
             "kit": self.kit,
-            "certified": self.is_whole,
+            "certified": self.is_certified,
+            "only": list(self.only),
+            "seed": self.seed,
             "checks": [
                 {"name": r.name, "state": r.state.value, "shows": r.shows, "why": r.why, "mend": r.mend}
                 for r in self.results

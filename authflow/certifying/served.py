@@ -90,6 +90,7 @@ async def _demand_not_in(site: Site, browser: Browser, page: Page, what: str) ->
     "the same answer twice logs nobody in twice: one after the other, elsewhere, or at once",
     mend="see replay_is_refused: what was used must be spent in Verified.credential or named by single_use",
     needs_kit=True,
+    by_chance=True,
 )
 async def one_answer_one_login(bench: Bench) -> None:
     site = await Site.open(bench)
@@ -218,7 +219,7 @@ async def message_carries_the_code(bench: Bench) -> None:
         browser = site.browser()
         step = await site.step(browser)
         if not isinstance(step.ask, Ask) or step.ask.delivery is None:
-            raise DoesNotApply
+            raise DoesNotApply("it sends no message")
         code = next(iter(_codes(step, await site.values(step))), "")
         await site.run_tasks()
         mails: list[Mail] = site.post.mails
@@ -245,7 +246,7 @@ def _codes(step: Step, values: dict[str, str]) -> list[str]:
 )
 async def factor_comes_and_goes(bench: Bench) -> None:
     if not isinstance(bench.provider, SecondFactorProvider) or not isinstance(bench.provider, Enrols):
-        raise DoesNotApply
+        raise DoesNotApply("people cannot add it by themselves (Enrols)")
     site = await Site.open(bench, is_equipped=False)
     now = bench.clock.now
     try:

@@ -41,6 +41,10 @@ def check_provider(
         list[str] | None,
         typer.Option(metavar="CHECK", help="Make this check alone (several).", show_default=False),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="What an earlier run drew from, to draw it once more.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a provider on an application apart, and say what it does right and wrong.
@@ -62,20 +66,18 @@ def check_provider(
             raise ConfigurationError(f"--setting {given}: write NAME=VALUE")
         settings[name.lower().removeprefix("authflow_")] = value
     certificate = certify(
-        provider, kit=kit or None, settings=settings, templates=templates or deployment.templates, only=only or ()
-    )
+        provider, kit=kit or None, settings=settings, templates=templates or deployment.templates, only=only or (),
+        seed=seed,
+    )  # fmt: skip
     failed, not_shown = certificate.failed, certificate.not_shown
     if as_json:
         say_json(certificate.to_data())
     else:
         for line in certificate.lines():
             say(line)
-        verdict = "not certified" if failed else ("certified in part" if not_shown else "certified")
-        said = f"{len(failed)} of {len(certificate.results)} checks failed"
-        if not_shown:
-            said += f", {len(not_shown)} could not be made"
-        say(f"{certificate.provider}: {verdict}; {said}")
+        say(f"{certificate.provider}: {certificate.verdict}")
     if failed:
-        raise typer.Exit(fail(f"{certificate.provider} is not certified: {', '.join(r.name for r in failed)}", 1))
+        names = ", ".join(result.name for result in failed)
+        raise typer.Exit(fail(f"{certificate.provider} fails: {names} (draw the same by --seed {certificate.seed})", 1))
     if not_shown and not partial:
         raise typer.Exit(fail(f"{len(not_shown)} checks could not be made: name a kit by --kit, or pass --partial", 1))

@@ -53,5 +53,19 @@ class Twin(Bearer):
         return Credential(context.account.id, "badge", context.now, context.now, {"hash": hashed})
 
 
+class MadeOfNothing(Bearer):
+    """A kit that does not take what it is handed."""
+
+    def __init__(self):
+        super().__init__(None)
+
+
+class NeverHanded(Bearer):
+    """A kit that keeps what it is handed to itself."""
+
+    def __init__(self, provider):
+        self.pin = "4711"
+
+
 class Certified(Badge):
     certification = "tests.certifying.bare:Bearer"

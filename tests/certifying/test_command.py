@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from authflow.certifying.run import CHECKS
 from authflow.cli.main import run
 
 BADGE = "tests.certifying.bare:Badge"
@@ -44,7 +45,7 @@ def test_in_part_is_enough_where_it_is_asked_for(capsys) -> None:
 
     found = json.loads(capsys.readouterr().out)
     assert found["certified"] is False
-    assert {"ok", "not shown"} == {check["state"] for check in found["checks"]}
+    assert {"ok", "not shown", "n/a"} == {check["state"] for check in found["checks"]}
 
 
 def test_a_faulty_provider_exits_with_1_and_says_what_to_do(capsys) -> None:
@@ -83,6 +84,56 @@ def test_what_cannot_be_carried_out_exits_with_2_and_one_line(arguments, capsys)
     assert said.out == ""
     assert said.err.startswith("authflow: ")
     assert said.err.count("\n") == 1
+
+
+def test_chosen_checks_certify_nothing(capsys) -> None:
+    arguments = ["check-provider", BADGE, "--kit", "tests.certifying.bare:Bearer", "--only", "right_answer"]
+
+    assert run(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{BADGE}: 1 check made, none failed"
+    assert run([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["certified"], found["only"]) == (False, ["right_answer"])
+
+
+def test_a_chosen_check_that_does_not_apply_is_said_so(capsys) -> None:
+    arguments = ["check-provider", BADGE, "--kit", "tests.certifying.bare:Bearer", "--only", "replay_is_refused"]
+
+    assert run(arguments) == 0
+
+    said = capsys.readouterr().out
+    assert "n/a        replay_is_refused  does not apply: what is known may be said again" in said
+    assert said.splitlines()[-1] == f"{BADGE}: 0 checks made, none failed"
+    assert "certified" not in said.splitlines()[-1].removeprefix(BADGE)
+
+
+def test_every_check_is_listed_with_why_it_does_not_apply(capsys) -> None:
+    assert run(["check-provider", BADGE, "--kit", "tests.certifying.bare:Bearer", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert [check["name"] for check in found["checks"]] == [check.name for check in CHECKS]
+    why = {check["name"]: check["why"] for check in found["checks"] if check["state"] == "n/a"}
+    assert why["enrolling_pages"] == "does not apply: people cannot add it by themselves (Enrols)"
+    assert all(len(said) > len("does not apply: ") for said in why.values())
+
+
+@pytest.mark.parametrize("kit", ["MadeOfNothing", "NeverHanded"])
+def test_a_kit_that_cannot_be_made_is_said_once(kit, capsys) -> None:
+    assert run(["check-provider", BADGE, "--kit", f"tests.certifying.bare:{kit}"]) == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("authflow: the kit cannot be made: ")
+    assert said.err.count("\n") == 1
+
+
+def test_a_failure_says_how_to_draw_the_same_once_more(capsys) -> None:
+    arguments = ["check-provider", "tests.certifying.planted:EmptyAdvances", "--only", "empty_is_refused"]
+
+    assert run([*arguments, "--seed", "4711"]) == 1
+    assert "--seed 4711" in capsys.readouterr().err
+    assert run([*arguments, "--seed", "4711", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["seed"] == 4711
 
 
 def test_settings_reach_configure(capsys) -> None:

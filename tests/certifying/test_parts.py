@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from authflow.assembly import build
 from authflow.certifying import hostile, people, quick
+from authflow.certifying.chance import drawn_from
 from authflow.certifying.run import certify
 from authflow.certifying.watching import Watch
 from authflow.fields import Field, FieldType
@@ -116,6 +119,28 @@ def test_what_proves_is_told_from_what_names() -> None:
     assert hostile.proving((token, more), {"token": "a", "more": "1"}) == ["token"]
     assert hostile.proving((name,), {"name": "a"}) == ["name"]
     assert hostile.proving((), {"code": "a", "iss": "b"}) == ["code", "iss"]
+
+
+# --- Chance -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_draws_the_same_once_more_in_this_thread_alone() -> None:
+    def drawn() -> tuple[str, int]:
+        return secrets.token_urlsafe(16), secrets.randbelow(10**9)
+
+    elsewhere: list[tuple[str, int]] = []
+    with drawn_from(5):
+        first = drawn()
+        thread = threading.Thread(target=lambda: elsewhere.append(drawn()))
+        thread.start()
+        thread.join()
+    with drawn_from(5):
+        again = drawn()
+
+    assert first == again
+    assert elsewhere[0] != first
+    assert random._urandom is os.urandom
+    assert drawn() != first
 
 
 # --- The quick tier ---------------------------------------------------------------------------------------------------
