@@ -156,7 +156,9 @@ class Probes:
                 except AuthflowError:
                     continue
                 except Exception as error:
-                    self._violated("judges", f"{type(error).__name__} at {told}: {error}", provider)
+                    # That a credential which it never made breaks it is a fault to the person, and no open door.
+                    if credential is None or credential.data:
+                        self._violated("judges", f"{type(error).__name__} at {told}: {error}", provider)
                     continue
                 if isinstance(outcome, Verified):
                     self._violated("judges", f"{told} is verified", provider)
