@@ -1,5 +1,6 @@
-"""docs/providers.md is true: its provider is certified as it stands there, its quotes are in the files they are from.
+"""docs/providers.md is true: its providers are certified as they stand there, its quotes are in the files named.
 
+That they can be logged in with is in `test_docs_served`.
 The table of checks and the quotations are written anew by `python -m tests.certifying.test_docs_page`.
 """
 
@@ -59,38 +60,47 @@ def files() -> dict[str, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder into which a reader has copied what the page says."""
+    return copied(tmp_path)
+
+
+def copied(folder: Path) -> Path:
+    """Fill an empty folder as a reader does who copies what the page says."""
     for name, source in files().items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(source, encoding="utf-8")
-    return tmp_path
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source, encoding="utf-8")
+    return folder
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTHFLOW_")}
-    environment |= {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
-    command = [sys.executable, "-m", *arguments]
+    environment |= {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), **settings}
+    command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
 
 
 def command_of(program: str) -> list[str]:
-    """Return the arguments of a command that the page gives."""
-    found = re.search(rf"^PYTHONPATH=\. {program} (.*)$", text(), re.M)
+    """Return the arguments of a command that the page gives, from the last of these words on."""
+    found = re.search(rf"^(?:PYTHONPATH=\. )?(?:AUTHFLOW_\w+=\S+ )*({program}.*)$", text(), re.M)
     assert found is not None
-    return found[1].split()
+    return found[1].split()[len(program.split()) - 1 :]
 
 
-def test_the_provider_of_the_page_is_certified_as_the_page_says(folder: Path) -> None:
-    said = run(folder, "authflow.cli", *command_of("authflow"))
+@pytest.mark.parametrize(
+    ("provider", "kit"),
+    [("button_token:ButtonToken", "token_owner:TokenOwner"), ("staff_badge:StaffBadge", "badge_holder:BadgeHolder")],
+)
+def test_the_providers_of_the_page_are_certified_as_the_page_says(folder: Path, provider: str, kit: str) -> None:
+    said = run(folder, "-m", "authflow.cli", "check-provider", *command_of(f"authflow check-provider {provider}"))
 
+    assert kit in command_of(f"authflow check-provider {provider}")
     assert said.returncode == 0, said.stdout + said.stderr
-    assert "button_token:ButtonToken: certified; 0 of" in said.stdout
+    assert f"{provider}: certified; 0 of" in said.stdout
 
 
 def test_the_test_of_the_page_passes(folder: Path) -> None:
-    said = run(
-        folder, "pytest", "-q", "-p", "authflow.certifying.plugin", "-p", "no:cacheprovider", *command_of("pytest")
-    )
+    # By its module, whether or not this checkout's entry points are installed.
+    plugins = ("-p", "no:authflow_certifying", "-p", "authflow.certifying.plugin", "-p", "no:cacheprovider")
+    said = run(folder, "-m", "pytest", "-q", *plugins, *command_of("pytest test_button_token.py"))
 
     assert said.returncode == 0, said.stdout + said.stderr
 
@@ -101,7 +111,7 @@ def test_the_fault_that_the_page_proposes_is_found_as_it_says(folder: Path) -> N
     assert "Verified(context.prove(self), spent)" in source
     file.write_text(source.replace("Verified(context.prove(self), spent)", "Verified(context.prove(self))"))
 
-    said = run(folder, "authflow.cli", *command_of("authflow"))
+    said = run(folder, "-m", "authflow.cli", *command_of("authflow check-provider"))
 
     assert said.returncode == 1
     assert re.search(r"^FAILED +replay_is_refused +.*taken again", said.stdout, re.M)
