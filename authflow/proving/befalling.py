@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from authflow import flow as table
 from authflow.flow import Flow, FlowKind, FlowState, NotesTaken, ProviderChosen, StepKind, SubmissionRejected
 from authflow.proving.expectations import Given
 from authflow.proving.ground import OPEN, Scrutiny
@@ -116,6 +117,10 @@ class Befalling(Scrutiny):
                 self.violated("answered", f"{type(error).__name__}: {error}", place.path)
                 return
             count += 1
+            if flow.state in OPEN and count >= table.MAX_REJECTIONS:
+                told = (f"{count} submissions to {name} are rejected",)
+                self.violated("rejections", "the flow is still open", (*place.path, *told))
+                return
             if flow.state in OPEN:
                 for event in (ProviderChosen(name), NotesTaken(name, {})):
                     try:

@@ -43,9 +43,12 @@ class Carrying(Scrutiny):
         user, owed, step = self.ground.user, flow.owed, flow.open_step
         try:
             own = user.definition(flow, user.standing(flow, scene.loaded))
+            nobody = user.standing(flow, replace(scene.loaded, account=None))
         except Exception as error:
             self.violated("answered", f"{type(error).__name__}: {error}", path)
             return
+        if nobody is not None:
+            self.violated("disabled", "there are facts about an account that is gone", path)
         if step is None:
             return  # Told by `check_open`.
         everybody = (*own.offered, TICKET, CONSENT, *MORE.providers)
@@ -71,6 +74,8 @@ class Carrying(Scrutiny):
             *(Case(f"one without {name}, which is to answer", None, without, name) for name in step.substitutes),
             *(Case(f"one without substitutes, and {name} is to answer", bare, without, name)
               for name in step.providers[:1]),
+            *((Case("one under which nothing can be enrolled", None, replace(own, enrollable=())),)
+              if step.kind is StepKind.ENROL else ()),
             *self._elsewhere(flow, step, own),
             Case("one that offers nothing", None, replace(own, offered=(), enrollable=())),
             Case("one that refuses", None, replace(own, verdict=table.Refusal("shown_the_door"))),

@@ -123,7 +123,7 @@ class Exploration:
         found: list[Place] = []
         moves = self._ground.moves
         is_plain = self._scene.is_plain and place.changes == 0
-        is_short = bool(flow.rejections or flow.scratch or flow.state is FlowState.AWAY)
+        is_short = bool(flow.rejections or flow.scratch) or flow.state is FlowState.AWAY or not self._scene.is_plain
         for move in (
             *moves.honest(flow, place.scene),
             *(moves.plain(flow) if is_plain else moves.choices(flow)),

@@ -65,6 +65,10 @@ class StrictWay(_Answers, PrimaryProvider):
     name, label = "strict_way", "Way that always wants a second factor"
 
 
+class BareWay(_Answers, PrimaryProvider):
+    name, label = "bare_way", "Way that no second factor is paired with"
+
+
 class _Enrolling(_Answers):
     def begin_enrolment(self, context: ProviderContext) -> Ask:
         return Ask((self.answer_field,), scratch={"secret": "made up"})
@@ -88,23 +92,27 @@ class HandedOut(_Answers, SecondFactorProvider):
     name, label = "handed_out", "Token that is handed out"
 
 
-class Printed(_Answers, SecondFactorProvider):
+class Printed(_Enrolling, SecondFactorProvider):
+    """In a pair, and to be added by oneself: neither makes a factor of what only stands in for one."""
+
     name, label, is_substitute = "printed", "Printed codes", True
 
 
 class Rehearsal(User):
     """The stock user module under such a configuration."""
 
-    authentication_providers = (FirstWay, OtherWay, StrictWay)
+    authentication_providers = (FirstWay, OtherWay, StrictWay, BareWay)
     second_factor_providers = (OwnApp, OwnKey, HandedOut, Printed)
     valid_authentication_methods: ClassVar[Sequence[tuple[str, str | None]]] = (
         ("first_way", "own_key"),
         ("first_way", "own_app"),
+        ("first_way", "printed"),
         ("first_way", None),
         ("other_way", "own_app"),
         ("other_way", None),
         ("strict_way", "own_key"),
         ("strict_way", "handed_out"),
+        ("bare_way", None),
     )
     second_factor_required_roles = frozenset({DEMANDING})
     roles = (Role("user", "User"), Role(DEMANDING, "Guarded"))

@@ -77,11 +77,6 @@ class Rigging:
     held: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the account has its factors and nothing is amiss."""
-        return not self.broken and set(self.enrolled) <= set(self.held) and (not self.held or bool(self.enrolled))
-
 
 class Scenery:
     """Makes the scenes of one application.
@@ -124,7 +119,7 @@ class Scenery:
                if name in self._made}  # fmt: skip
         own |= {name: replace(self._broken[name], account_id=account_id) for name in rigging.broken}
         assumed = self._stands_in.intersection(rigging.held)
-        loaded = Imagined({}, account, own, None, (), assumed)
+        loaded = Imagined({}, account, own, None, (), assumed=assumed)
         held = frozenset(rigging.held) & frozenset((*facts.factors, *facts.substitutes))
         usable = held.intersection(rigging.enrolled, facts.factors)
         required = not self._user.second_factor_required_roles.isdisjoint(roles)
@@ -172,10 +167,17 @@ class Scenery:
                 facts = scene.is_active, scene.is_demanded
                 if (tells_accounts_apart and not is_far) or facts not in seen:
                     seen.add(facts)
-                    yield replace(scene, is_plain=rigging.is_plain and len(seen) == 1 and not (roles or access))
+                    yield replace(scene, is_plain=self._is_plain(rigging) and not (roles or access))
         for status in _statuses():
             for rigging in riggings[:_NEAR]:
                 yield self.scene(flow, rigging, status=status)
+
+    def _is_plain(self, rigging: Rigging) -> bool:
+        """Whether the account has no factor, the first, or all of them, and what stands in for them: nothing amiss."""
+        codes, factors = self._facts.substitutes, self._facts.factors
+        if rigging.broken or rigging.enrolled not in ((), factors[:1], factors[::-1]):
+            return False
+        return set(rigging.held) == ({*rigging.enrolled, *codes} if rigging.enrolled else set())
 
     def changed(self, scene: Scene, flow: Flow) -> Iterator[tuple[str, Scene]]:
         """Say what may befall an account without a trace in its epoch: what is owed must follow all the same."""
@@ -216,6 +218,8 @@ class Scenery:
             yield Rigging(f"has enrolled {' and '.join(codes)} alone", codes, codes)
             yield Rigging(f"has a factor whose provider is gone{beside}", (GONE,), codes)
         yield Rigging("has a factor whose provider is gone", (GONE,))
+        for name in facts.primaries[:1]:
+            yield Rigging(f"is said to have {name} as a second factor", (name,))
         for name in facts.withdrawn:
             yield Rigging(f"has {name}, which is not offered any more", (name,), (name,))
 

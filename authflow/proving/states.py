@@ -21,6 +21,7 @@ class States(Scrutiny):
 
     def check_form(self, flow: Flow, path: Sequence[str]) -> None:
         """Judge how a flow is written, and that its notes are in nothing of it."""
+        flow = replace(flow, messaged=("somebody",))  # As the engine notes whom it has sent a message.
         try:
             data = flow.to_data()
             text = json.dumps(data)
@@ -28,6 +29,16 @@ class States(Scrutiny):
         except Exception as error:
             self.violated("written", f"{type(error).__name__}: {error}", path)
             return
+        try:
+            bare = type(flow).from_data(json.loads(text))
+            takes = flow.accepts(flow.provider or "nobody")
+        except Exception as error:
+            self.violated("answered", f"{type(error).__name__}: {error}", path)
+            return
+        if bare.scratch != {}:
+            self.violated("written", "without notes it is read with some", path)
+        if takes and flow.state not in OPEN:
+            self.violated("final", f"it takes a submission to {flow.provider}", path)
         if again != flow:
             self.violated("written", "it is another one afterwards", path)
         if CANARY in text or CANARY in repr(flow):

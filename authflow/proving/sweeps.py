@@ -137,7 +137,7 @@ def sweep_sequences(ground: Ground, kind: FlowKind, scenes: Iterable[Scene]) -> 
             path = (f"proved so far: {', '.join(sequence) or 'nothing'}",)
             try:
                 verdict = user.remaining_steps(kind, proofs, standing)
-                blind = user.remaining_steps(kind, proofs, None) if kind in LOGS_IN else Refusal("")
+                blind = user.remaining_steps(kind, proofs, None) if kind in (*LOGS_IN, FlowKind.ENROL) else Refusal("")
             except Exception as error:
                 report.violated("answered", f"{type(error).__name__}: {error}", about, path)
                 continue
