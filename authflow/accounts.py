@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from authflow import audit, parts, sessions
 from authflow.account_work import (
@@ -27,11 +28,19 @@ from authflow.guarding import guarded
 from authflow.hashing_pool import Slot
 from authflow.model import Account, Credential, Event, Session
 from authflow.provider import Outcome, Rejected, Submission, Verified
-from authflow.records import account_key, credential_key, lookup_keys, name_key, newest_attempt_key, session_key
+from authflow.records import (
+    account_key,
+    credential_key,
+    login_info_key,
+    lookup_keys,
+    name_key,
+    newest_attempt_key,
+    session_key,
+)
 from authflow.recovery import Recovery
 from authflow.registration import Registration
 from authflow.sessions import Current, IssuedSession, Visitor
-from authflow.store.protocol import Delete, Key, Record, Write
+from authflow.store.protocol import Delete, Key, Put, Record, Write
 from authflow.throttle import Bucket
 from authflow.tickets import TicketInvalid
 from authflow.tracing import ERASING_TASK, Moved
@@ -39,6 +48,7 @@ from authflow.tracing import ERASING_TASK, Moved
 __all__ = ["Accounts", "Invalid", "Registered", "Stage", "TicketInvalid"]
 
 CURRENT_PASSWORD = "current_password"
+_MARKED = timedelta(days=1)
 
 
 class Accounts(Registration, Recovery):
@@ -238,12 +248,15 @@ class Accounts(Registration, Recovery):
             # Also those of providers that are declared no more; and what finds the account by them.
             credentials = (await store.find("credential", "account_id", equals=account_id, limit=100)).records
             found_by = {key for record in credentials for key in lookup_keys(record.data)}
-            gone = {*own, *found_by, *(record.key for record in credentials)} - {account_key(account_id)}
+            used = login_info_key(account_id)
+            gone = {*own, *found_by, *(record.key for record in credentials)} - {account_key(account_id), used}
             # The name is the account's alone as long as the account is: its record needs no guard of its own.
             writes: list[Write] = [*allowed, *(Delete(key) for key in sorted(gone))]
             writes.append(Delete(account_key(account_id), records[account_key(account_id)].version))
             writes.append(Delete(name_key(account.canonical_name)))
             writes.append(Delete(newest_attempt_key(account_id)))
+            # An empty mark in its place: a first login that is on its way would insert what nobody would ever remove.
+            writes.append(Put(used, {}, self.now + _MARKED))
             # As many as there may be, they are erased by a task of this commit.
             writes.append(self.engine.services.tasks.write(ERASING_TASK, {"account_id": account_id}, self.now))
             happened = audit.event("account_deleted", self.now, account_id=account_id, client=client, by=by)

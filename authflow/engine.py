@@ -175,15 +175,14 @@ class Engine:
         now = self.services.clock()
         kept = self.user.session_after_logout(current.session, now)
         happened = audit.event("logged_out", now, account_id=current.account.id, client=client)
-        writes: list[Write] = [self.sessions.end(current), *audit.inserted((happened,))]
+        # Unguarded: a log-out wins over whatever has happened to the session, such as that its use was just noted.
+        writes: list[Write] = [Delete(current.session_record.key), *audit.inserted((happened,))]
         if kept is not None:
             writes.append(kept.write(self.user.lifetimes))
         for attempt in range(MAX_TRIES):
             try:
                 await self.services.store.commit(writes)
             except StoreConflict:
-                # The session moved meanwhile (its use was noted, or it is gone): a log-out wins over both.
-                writes[0] = Delete(current.session_record.key)
                 await back_off(attempt)
                 continue
             audit.written((happened,))

@@ -45,7 +45,7 @@ class EnrolmentAccess:
         account, session = loaded.account, loaded.session
         if account is None or session is None or session.authenticated_at is None:
             return False
-        if self._engine.services.clock() - session.authenticated_at > self._engine.user.fresh_login_window:
+        if self._engine.services.clock() - session.authenticated_at >= self._engine.user.fresh_login_window:
             return False
         second = set(self._engine.registry.rules.second_factors)
         return not account.factors or any(proof.provider in second for proof in session.proofs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from authflow.model import Account, Credential, LoginInfo, Session
@@ -37,7 +37,7 @@ class Loaded:
         credentials: By provider name, those that are there.
         session: The browser's present session, alive or not asked for.
         buckets: What could refuse the submission; the first is the exact one.
-        absent: Keys that were read and are not there.
+        of_strangers: The exact bucket of browsers that are not known, at a first step.
     """
 
     records: Mapping[Key, Record]
@@ -45,6 +45,7 @@ class Loaded:
     credentials: Mapping[str, Credential] = field(repr=False)
     session: Session | None
     buckets: tuple[Bucket, ...]
+    of_strangers: Key | None = None
 
     def record(self, key: Key) -> Record | None:
         return self.records.get(key)
@@ -151,7 +152,8 @@ class Loader:
             # The claim is from before a reset: this browser is as unknown as any other.
             exact = self._bucket(unknown, limit, records)
             exact.demand(now)
-        return self._loaded(records, account, visitor.session_id, (exact, neighbours)), (*opening, *second)
+        loaded = self._loaded(records, account, visitor.session_id, (exact, neighbours))
+        return replace(loaded, of_strangers=unknown), (*opening, *second)
 
     async def later(self, account_id: str, visitor: Visitor) -> Loaded:
         """Read for a later step, in one round trip: session, account, credentials and the second factor's bucket.
@@ -172,8 +174,12 @@ class Loader:
         """Read the same records once more after a conflict, in one round trip."""
         records = await self._store.get(keys)
         account = self._account(records, loaded.account.id) if loaded.account else None
-        buckets = tuple(Bucket(b.key, b.limit, records.get(b.key), b.is_exact) for b in loaded.buckets)
-        return self._loaded(records, account, visitor.session_id, buckets)
+        was, now = loaded.account and loaded.account.epoch, account and account.epoch
+        # A browser that was known is none any more when the epoch has risen: it counts as any other from here on.
+        exact = None if was == now else loaded.of_strangers
+        keys_of = [(exact if exact and b.is_exact else b.key, b) for b in loaded.buckets]
+        buckets = tuple(Bucket(key, b.limit, records.get(key), b.is_exact) for key, b in keys_of)
+        return replace(self._loaded(records, account, visitor.session_id, buckets), of_strangers=loaded.of_strangers)
 
     def account_keys(self, account_id: str) -> tuple[Key, ...]:
         """Return all keys of an account's own records."""

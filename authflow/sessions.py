@@ -11,7 +11,7 @@ from authflow.errors import StoreConflict
 from authflow.kept import Kept
 from authflow.model import Account, Plain, Proof, Session, Status
 from authflow.records import account_key, session_key
-from authflow.store.protocol import Delete, Insert, Key, Record, Store, Update
+from authflow.store.protocol import Insert, Key, Record, Store, Update
 from authflow.tokens import digest, new_secret
 
 
@@ -214,7 +214,3 @@ class Sessions:
                 session = seen
         others = {key: records[key] for key in also if key in records} if also else _NONE
         return Current(session, account, session_record, account_record, others)
-
-    def end(self, current: Current) -> Delete:
-        """Return the write that ends a session."""
-        return Delete(current.session_record.key, current.session_record.version)

@@ -151,7 +151,7 @@ def from_environment(environ: Mapping[str, str] | None = None, *, base_url: str 
     return settings
 
 
-def testing_refusal(*, is_under_test: bool, environ: Mapping[str, str] | None = None) -> str:
+def why_not_testing(*, is_under_test: bool, environ: Mapping[str, str] | None = None) -> str:
     """Say why the test kit (`authflow.testing`) has no business in this process, or return the empty text.
 
     Args:

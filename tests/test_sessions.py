@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from authflow.errors import StoreConflict, StoreUnavailable
+from authflow.errors import StoreUnavailable
 from authflow.model import Account, Factor, Proof, Session, Status
 from authflow.records import account_key, session_key
 from authflow.seam import billing
@@ -22,7 +22,6 @@ from authflow.sessions import (
     is_alive,
     issue,
     reissue,
-    update,
 )
 from authflow.store.instrumented import InstrumentedStore
 from authflow.store.memory import MemoryStore
@@ -266,15 +265,6 @@ def test_the_acting_session_is_made_anew_with_its_age_and_proofs() -> None:
     assert (after.session.created_at, after.session.authenticated_at, after.session.seen_at) == (NOW, NOW, later)
     assert (after.session.proofs, after.session.fields) == (PROOFS, {"x": 1})
     assert (after.session.flows, after.session.static_key) == ((), "")
-
-
-async def test_ending_a_session_is_guarded_by_what_was_read() -> None:
-    world = await World().open()
-    current = await world.current(NOW)
-    await world.memory.commit((update(world.issued.session, current.session_record, Lifetimes()),))
-
-    with pytest.raises(StoreConflict):
-        await world.memory.commit((world.sessions.end(current),))
 
 
 def test_a_session_is_inserted_until_its_absolute_end() -> None:

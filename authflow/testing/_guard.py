@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from authflow.errors import ConfigurationError
-from authflow.settings import testing_refusal
+from authflow.settings import why_not_testing
 
 _RUNNERS = ("pytest", "unittest")
 
@@ -19,7 +19,7 @@ def refuse_outside_tests() -> None:
     Raises:
         ConfigurationError: It is none, or it is deployed: on App Engine, on Cloud Run, or behind an https base URL.
     """
-    refusal = testing_refusal(is_under_test=any(name in sys.modules for name in _RUNNERS))
+    refusal = why_not_testing(is_under_test=any(name in sys.modules for name in _RUNNERS))
     if refusal:
         raise ConfigurationError(f"authflow.testing is for tests alone; {refusal}")
 

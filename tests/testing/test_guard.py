@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authflow.settings import testing_refusal as refusal
+from authflow.settings import why_not_testing as refusal
 from authflow.testing import refuse_outside_tests
 
 ROOT = Path(__file__).parents[2]
