@@ -87,6 +87,7 @@ class Submissions:
                     newcomers = self._engine.newcomers
                     arrival = newcomers.arrival(flow, provider, submission, who, visitor, with_static_key)
                     return await newcomers.arrive(arrival, loaded)
+                _demand_unchanged(flow, loaded)
                 outcome = await self._judge(flow, provider, submission, loaded, slot)
                 for attempt in range(MAX_TRIES):
                     plan = self._plan_first(flow, provider, loaded, outcome, visitor, with_static_key)
@@ -233,6 +234,7 @@ class Submissions:
         now = self._engine.services.clock()
         for bucket in fresh.buckets:
             bucket.demand(now)
+        _demand_unchanged(flow, fresh)
         return fresh
 
     async def _told(self, plan: Plan, provider: Provider, submission: Submission, loaded: Loaded) -> Result:
@@ -288,6 +290,13 @@ def demand_return(flow: Flow, provider: Provider, *, by_get: bool) -> None:
     """Take a GET as an answer only from somebody who was sent away by this provider in this very flow."""
     if by_get and (flow.state is not FlowState.AWAY or flow.provider != provider.name):
         raise FlowInvalid("nobody was sent away")
+
+
+def _demand_unchanged(flow: Flow, loaded: Loaded) -> None:
+    """End a flow that was begun for an account as it no longer is; whether what was submitted is right is not told."""
+    account = loaded.account
+    if account is not None and account.id == flow.subject and flow.epoch != account.epoch:
+        raise FlowInvalid("the account has changed since the flow began")
 
 
 def _demand_subject(issuer: str, subject: str) -> None:

@@ -84,21 +84,33 @@ async def _new_flow(x: Exchange) -> tuple[Flow, str]:
     x.demand_browser()
     engine = x.edge.app.engine
     return_to = safe_path(x.get("next"), default="") if x.get("next") else ""
+    is_once_more = x.get("reauthenticate") == "1"
     if x.get("flow"):
         # A form that is shown once more goes on with the flow it carried, so that nobody is sent elsewhere afterwards.
         try:
-            return engine.travelling(x.get("flow"), x.visitor), ""
+            carried = engine.travelling(x.get("flow"), x.visitor)
         except DefinitionChanged as error:
             return_to = error.return_to
         except FlowInvalid:
             pass
-    if x.get("reauthenticate") == "1":
+        else:
+            if not carried.subject or await _is_of_present(x, carried):
+                return carried, ""
+            # The account has changed since, or its login has ended: whoever is logged in now begins anew.
+            is_once_more, return_to = is_once_more or carried.kind is FlowKind.REAUTHENTICATE, carried.return_to
+    if is_once_more:
         current = await x.current()
         if current is not None:
             account = current.account
             flow = engine.start(FlowKind.REAUTHENTICATE, return_to=return_to, subject=account.id, epoch=account.epoch)
             return flow, account.name
     return engine.start(return_to=return_to), ""
+
+
+async def _is_of_present(x: Exchange, flow: Flow) -> bool:
+    """Whether a flow was begun for the account that is logged in, as it is now."""
+    current = await x.current()
+    return current is not None and (current.account.id, current.account.epoch) == (flow.subject, flow.epoch)
 
 
 def _method(x: Exchange, flow: Flow, provider: Provider, values: Mapping[str, str]) -> dict[str, object]:

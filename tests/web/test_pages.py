@@ -757,6 +757,37 @@ async def test_nobody_else_can_log_in_again_in_the_owners_place(site: Site) -> N
     assert ADA in profile.text
 
 
+@pytest.mark.parametrize("password", [NEW, "wrong " + NEW], ids=["right", "wrong"])
+async def test_a_form_for_logging_in_again_ends_when_the_account_changes_elsewhere(site: Site, password: str) -> None:
+    await site.account()
+    person = await site.logged_in()
+    login = await person.get("/user/login?reauthenticate=1&next=/wanted")
+    await site.app.administration.set_password(ADA, NEW)
+
+    told = await person.send(login.form("login"), name=ADA, password=password)
+    again = await person.get(f"/user/login?flow={login.form('login').values['flow']}")
+
+    assert told.status == 412, "and neither right nor wrong is told"
+    assert "flow_invalid" in told.text
+    answer = await person.send(again.form("login"), name=ADA, password=password)
+    assert (answer.status, answer.location) == ((303, "/wanted") if password == NEW else (200, ""))
+
+
+async def test_a_form_for_logging_in_again_that_is_shown_once_more_is_for_the_account_as_it_is(site: Site) -> None:
+    await site.account()
+    person = await site.logged_in()
+    login = await person.get("/user/login?reauthenticate=1&next=/wanted")
+    flow = login.form("login").values["flow"]
+    unchanged = await person.get(f"/user/login?flow={flow}")
+    await enrol(site, person)
+
+    again = await person.get(f"/user/login?flow={flow}")
+
+    assert unchanged.form("login").values["flow"].split(".")[1] == flow.split(".")[1]
+    assert again.form("login").values["name"] == ADA
+    assert (await person.send(again.form("login"), password=PASSWORD)).location.startswith("/user/f2_timebasedotp/")
+
+
 async def test_a_change_posted_after_the_window_leads_to_the_login_and_changes_nothing(site: Site) -> None:
     await site.account()
     person = await site.logged_in()
