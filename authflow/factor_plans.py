@@ -179,13 +179,15 @@ def _with_factor(
 ) -> tuple[Account, list[Write], tuple[str, ...]]:
     """Return the account with the factor, what is written beside account and session, and first codes to be shown."""
     account = _changed_account(engine, loaded, [*_of(loaded).factors, provider.name])
+    # Codes that have outlived the last factor stood in for another one: they were removed where nobody knew of them.
+    is_first = not real_factors(engine, _of(loaded))
     writes = [credential_write(engine, loaded, outcome.credential)]
     codes: tuple[str, ...] = ()
     for issuing in engine.registry.second_factors:
         if (
             isinstance(issuing, IssuesCodes)
             and issuing.name != provider.name
-            and issuing.name not in loaded.credentials
+            and (is_first or issuing.name not in loaded.credentials)
         ):
             issued = issuing.issue(engine.context(flow, issuing, account=account))
             writes.append(credential_write(engine, loaded, issued.credential))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from authflow.model import Account, Credential, LoginInfo, Session
+from authflow.model import Account, Credential, LoginInfo, Session, to_instant
 from authflow.policy import Standing
 from authflow.provider import CredentialId, Identification, Identifier, Nobody, Provider, Subject
 from authflow.records import (
@@ -17,6 +17,7 @@ from authflow.records import (
     credential_key,
     identity_key,
     login_info_key,
+    lookup_keys,
     name_key,
     session_key,
 )
@@ -196,7 +197,7 @@ class Loader:
         if account is not None:
             for provider in self._providers:
                 record = records.get(credential_key(account.id, provider))
-                if record is not None:
+                if record is not None and not _is_outlived(record, account):
                     try:
                         credentials[provider] = self._vault.credential(record.data)
                     except BadToken:
@@ -240,6 +241,12 @@ class Loader:
                 return account_id
         # An unknown name is looked up further under an id that nobody has: the same reads, the same work.
         return self._keyring.mac_text("nobody", name)[:22]
+
+
+def _is_outlived(record: Record, account: Account) -> bool:
+    """Whether it is an identity of elsewhere that a recovery has ended without knowing of it."""
+    since = account.identities_since
+    return since is not None and to_instant(record.data["created_at"]) <= since and bool(lookup_keys(record.data))
 
 
 def _limits_of(who: Identification) -> tuple[str, str]:

@@ -118,6 +118,8 @@ class Account:
             out. What was issued under an older epoch is dead.
         version: Rises with edits only; what a client hands back to notice a lost update.
         profile: Further fields, as `User.profile_fields` declares them.
+        identities_since: Identities of elsewhere that were linked before are worth nothing: a recovery has ended them,
+            also those of a provider that was not declared where it happened.
     """
 
     id: str
@@ -133,8 +135,11 @@ class Account:
     epoch: int = 1
     version: int = 1
     profile: Mapping[str, Plain] = field(default_factory=dict)
+    identities_since: datetime | None = None
 
     def to_data(self) -> dict[str, Plain]:
+        # What few accounts have is left out where there is none: each of them is written and read at every turn.
+        since = {} if self.identities_since is None else {"identities_since": from_instant(self.identities_since)}
         return {
             "id": self.id,
             "name": self.name,
@@ -149,6 +154,7 @@ class Account:
             "epoch": self.epoch,
             "version": self.version,
             "profile": dict(self.profile),
+            **since,
         }
 
     @classmethod
@@ -167,6 +173,7 @@ class Account:
             epoch=data["epoch"],
             version=data["version"],
             profile=MappingProxyType(data["profile"]),
+            identities_since=to_instant(since) if (since := data.get("identities_since")) is not None else None,
         )
 
 

@@ -192,6 +192,9 @@ class Newcomers:
         account = account_in(records, account_id)
         if account is None or account.status != Status.WAITING_FOR_EMAIL_VERIFICATION:
             return None
+        # Also what providers keep that are not declared here, but are in another version of the application.
+        kept = await engine.services.store.find("credential", "account_id", equals=account_id, limit=100)
+        records = {**records, **{record.key: record for record in kept.records}}
         # Whoever has logged in, or was given something, has been somebody: then it is no stranger's registration.
         has_identity = any(key.kind == "credential" and lookup_keys(found.data) for key, found in records.items())
         is_somebodys = has_identity or login_info_key(account_id) in records

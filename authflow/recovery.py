@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from authflow import audit, parts, tickets
 from authflow.account_work import (
@@ -28,7 +29,7 @@ from authflow.federated import FederatedProvider
 from authflow.fields import Field, FieldType, read
 from authflow.flow import FlowKind
 from authflow.guarding import guarded
-from authflow.model import Credential, Purpose
+from authflow.model import Account, Credential, Purpose
 from authflow.provider import Rejected, Submission
 from authflow.records import account_key, credential_key, lookup_keys
 from authflow.sessions import Visitor
@@ -146,7 +147,7 @@ class Recovery(AccountWork):
                 writes: list[Write] = [
                     tickets.spend(record),
                     *(gone for lost in linked for gone in _unlinked(lost)),
-                    account_write(replace(account, epoch=account.epoch + 1), records),
+                    account_write(_recovered(account, self.now if had_password else None), records),
                     self.credential_write(made[0], records.get(credential_place)),
                     # The owner proved himself: a row of a hundred failures ends here (NIST SP 800-63B, 5.2.2).
                     Put(bucket_key(keyring, "password_per_name", account.canonical_name), {}, self.now),
@@ -171,6 +172,11 @@ class Recovery(AccountWork):
         name = str(identity.data["provider"])
         provider = self.engine.registry.declared.get(name)
         return provider.label if provider else name
+
+
+def _recovered(account: Account, at: datetime | None) -> Account:
+    """Return the account with a risen epoch, and without identities of before: others than those found may be there."""
+    return replace(account, epoch=account.epoch + 1, identities_since=at or account.identities_since)
 
 
 def _unlinked(identity: Record) -> list[Delete]:
