@@ -274,7 +274,10 @@ def cancelled(engine: Engine, loaded: Loaded) -> Plan:
     else:
         write = Delete(record.key, record.version)
     result = NotProved(flows[-1], next(iter(engine.registry.providers.values())), Ask(()), "cancelled")
-    return Plan((write,), result, events, moved=tuple(Moved(flow, ("cancelled",)) for flow in flows))
+    # Of whom nothing was read may be gone, and what they have left erased: nothing is left of them once more.
+    alive = loaded.account.id if loaded.account is not None else None
+    traced = tuple(Moved(flow, ("cancelled",), account_id=alive) for flow in flows if flow.subject == alive)
+    return Plan((write,), result, events, moved=traced)
 
 
 # --- Parts of plans ---------------------------------------------------------------------------------------------------

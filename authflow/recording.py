@@ -54,12 +54,11 @@ def inserted(engine: Engine, moved: Sequence[Moved], others: Sequence[Write], me
 
 def _made(engine: Engine, moved: Moved, now: datetime, cost: Mapping[str, int], seconds: float) -> Trace:
     flow, loaded = moved.flow, moved.loaded
-    account = loaded.account if loaded is not None else None
     events = tuple(_reduced(event, engine.registry) for event in moved.events)
     refusals = [event.partition(":")[2] for event in events if event.startswith("refused:")]
     return Trace(
         flow_id=flow.id,
-        account_id=moved.account_id or flow.subject or (account.id if account else ""),
+        account_id=_whom(moved),
         at=now,
         started_at=flow.created_at,
         kind=flow.kind,
@@ -76,6 +75,15 @@ def _made(engine: Engine, moved: Moved, now: datetime, cost: Mapping[str, int], 
         cost=cost,
         seconds=seconds,
     )
+
+
+def _whom(moved: Moved) -> str:
+    """Return an account that was there when the commit was planned: the traces of one that is gone are erased."""
+    if moved.account_id is not None:
+        return moved.account_id
+    if moved.loaded is None:
+        return moved.flow.subject
+    return moved.loaded.account.id if moved.loaded.account is not None else ""
 
 
 def _facts(user: User, flow: Flow, loaded: Loaded | None, now: datetime) -> Facts | None:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from authflow.flow import Flow
 from authflow.seam import Bill, billing
-from authflow.store.protocol import Write
+from authflow.store.protocol import Plain, Write
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 ERASING_TASK = "erase_traces"
 """The task by which the traces of a deleted account go."""
+
+ERASED_AGAIN_AFTER = timedelta(hours=1)
+"""Longer than any submission takes from its reading to its commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,14 @@ class Moved:
         flow: As the commit leaves it.
         events: What has happened to it, in the words of `Flow.trace`.
         loaded: The records that it was judged by; None where policy was told nothing of its subject.
-        account_id: Whom it is about, where neither `flow` nor `loaded` says so.
+        account_id: Whom it is about, empty for nobody. None where `loaded` says so, or, without it, the flow's subject,
+            whom its writer has just read.
     """
 
     flow: Flow
     events: tuple[str, ...]
     loaded: Loaded | None = field(default=None, repr=False)
-    account_id: str = ""
+    account_id: str | None = None
 
 
 class Meter:
@@ -97,7 +102,17 @@ def writes(engine: Engine, moved: Sequence[Moved], others: Sequence[Write]) -> l
 
 
 async def erase_traces(engine: Engine, task: Task) -> None:
-    """Erase what the flows of a deleted account have left. May be called again."""
+    """Erase what the flows of a deleted account have left, and once more an hour later. May be called again.
+
+    A submission that was on its way when the account went may commit its trace after the first time.
+    """
     from authflow.traces import erase
 
-    await erase(engine.services.store, str(task.payload["account_id"]))
+    services, account_id = engine.services, str(task.payload["account_id"])
+    await erase(services.store, account_id)
+    if task.payload.get("is_last"):
+        return
+    payload: dict[str, Plain] = {"account_id": account_id, "is_last": True}
+    later = services.tasks.write(ERASING_TASK, payload, services.clock(), delay=ERASED_AGAIN_AFTER)
+    await services.store.commit((later,))
+    await services.tasks.dispatch((later,))

@@ -11,9 +11,10 @@ from authflow.flow import FlowKind, FlowState
 from authflow.model import Credential, Role
 from authflow.provider import Rejected
 from authflow.seam import Call
+from authflow.store.protocol import Insert
 from authflow.testing import ADA, PASSWORD, Site, make_kit, make_site
 from authflow.traces import KIND, Trace, erase, listed, outcome_of
-from authflow.tracing import is_traced
+from authflow.tracing import ERASED_AGAIN_AFTER, is_traced
 from authflow.user import User
 from providers.user_password import UserPassword
 from tests.threats.tools import Registering
@@ -332,6 +333,43 @@ async def test_who_is_deleted_over_http_is_forgotten_by_the_worker(site: Site) -
 
     assert done.status == 200
     assert ada.id not in {trace.account_id for trace in await traces_of(site)}
+
+
+async def test_who_is_gone_leaves_no_trace_by_a_form_that_was_open_before(site: Site) -> None:
+    ada = await site.account_with_totp()
+    person, page = await site.pending()
+    bob = await site.account("bob@example.org")
+    other = await site.logged_in("bob@example.org")
+    again = await other.get("/user/login?reauthenticate=1")
+    for name in (ADA, "bob@example.org"):
+        await site.app.administration.delete(name)
+    await site.run_tasks()
+    assert await traces_of(site) == []
+
+    await person.send(page.form("cancel"))
+    await other.send(again.form("login"), name="bob@example.org", password="wrong")
+
+    left = await traces_of(site)
+    assert {ada.id, bob.id}.isdisjoint({trace.account_id for trace in left})
+    assert [trace.events for trace in left] == [("rejected:user_password:invalid_credentials",)]
+
+
+async def test_what_was_on_its_way_when_its_account_went_is_erased_an_hour_later(site: Site) -> None:
+    ada = await site.account()
+    await site.person().log_in(password="wrong")
+    (late,) = (await site.memory.find(KIND, "account_id", equals=ada.id)).records
+    await site.app.administration.delete(ADA)
+    await site.run_tasks()
+    await site.memory.commit((Insert(late.key, late.data, late.expires_at),))
+    assert len(await traces_of(site)) == 1
+
+    site.clock.pass_by(ERASED_AGAIN_AFTER)
+    await site.run_tasks()
+
+    assert await traces_of(site) == []
+    site.clock.pass_by(ERASED_AGAIN_AFTER)
+    await site.run_tasks()
+    assert not await site.kit.records("outbox")
 
 
 async def test_more_traces_than_one_commit_holds_are_erased(site: Site) -> None:
