@@ -70,7 +70,7 @@ class Enrolment(EnrolmentAccess):
             flow_reference: From the form that shows an owed enrolment; without one the newest such flow.
 
         Raises:
-            NotFound: People cannot enrol this factor by themselves.
+            NotFound: People cannot enrol this factor by themselves, or it belongs to no valid method.
             NotAuthenticated: Nobody is logged in, and no login waits for this.
             ReauthenticationRequired: The login is too old, or lacks the second factor that the account has.
             AlreadyEnrolled: The account has this factor.
@@ -90,6 +90,8 @@ class Enrolment(EnrolmentAccess):
                 loaded, flow, account = owing
             if provider.name in account.factors:
                 raise AlreadyEnrolled()
+            if not flow.accepts(provider.name):
+                raise NotFound("this factor is not among those that can be enrolled")
             if flow.state is FlowState.CHOOSING:
                 flow = self._engine.user.advance(flow, ProviderChosen(provider.name))
             ask = factor.begin_enrolment(self._engine.context(flow, provider, account=account))

@@ -60,12 +60,15 @@ class Identities(EnrolmentAccess):
             NotAuthenticated: Nobody is logged in.
             ReauthenticationRequired: The login is too old, or lacks the second factor that the account has.
             AlreadyEnrolled: An identity of this provider is linked.
+            NotFound: The provider belongs to no valid method: nobody could log in with it.
         """
         loaded = await self._live(visitor, current)
         account, _ = self._acting(loaded)
         if loaded.credential_record(provider.name) is not None:
             raise AlreadyEnrolled()
         flow = self._engine.start(FlowKind.SETTINGS, subject=account.id, epoch=account.epoch)
+        if not flow.accepts(provider.name):
+            raise NotFound("this way to log in belongs to no valid method")
         return StepOwed(flow, provider, self._engine.ask(flow, provider, account))
 
     async def link(

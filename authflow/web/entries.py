@@ -58,7 +58,7 @@ async def profile(x: Exchange) -> View:
     ]
     codes = next((line.provider for line in lines if line.provider.is_substitute and line.is_enrolled), None)
     password = x.edge.app.engine.registry.password_provider
-    ways = identities.status(current)
+    ways, valid = identities.status(current), x.edge.app.engine.registry.rules.primaries
     has_password = any(way.is_linked for way in ways if way.provider is password)
     links = {
         "change_password": f"/user/{password.path}/change" if password and has_password else "",
@@ -71,7 +71,11 @@ async def profile(x: Exchange) -> View:
     extra = {
         "rows": rows(x, current.account),
         "factors": factors,
-        "identities": [_identity(way) for way in ways if isinstance(way.provider, FederatedProvider)],
+        "identities": [
+            _identity(way)
+            for way in ways
+            if isinstance(way.provider, FederatedProvider) and (way.is_linked or way.provider.name in valid)
+        ],
         "links": links,
     }
     return View(Meaning.ENTRY, "profile.html", extra=extra)

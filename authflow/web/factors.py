@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from authflow.errors import AlreadyEnrolled, AuthflowError
+from authflow.errors import AlreadyEnrolled, AuthflowError, NotFound
 from authflow.flow import FlowKind
 from authflow.messages import sentence
 from authflow.powers import Enrols, IssuesCodes
@@ -39,6 +39,8 @@ def _add_page(provider: SecondFactorProvider) -> Handler:
             current = await x.demand_fresh()
             if provider.name in current.account.factors:
                 raise AlreadyEnrolled()
+            if provider.name not in x.edge.app.engine.registry.rules.enrollable:
+                raise NotFound("this factor belongs to no valid method")
         form = Form(f"/user/{provider.path}/add", ())
         return _stage(x, provider, "start", form, flow=x.get("flow"), is_owed=is_owed)
 

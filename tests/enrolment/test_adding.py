@@ -157,6 +157,23 @@ async def test_a_factor_that_people_cannot_add_is_not_found(ada: Person) -> None
         await ada.enrolment.begin(ada.codes, ada.visitor, await ada.current())
 
 
+class Unpaired(User):
+    """Declares an app, and lets no method ask for it."""
+
+    valid_authentication_methods = (("user_password", None),)
+
+
+async def test_a_factor_that_belongs_to_no_method_is_not_found() -> None:
+    kit = make_kit(Unpaired())
+    ada = Person(kit, await kit.account())
+    await ada.logs_in()
+
+    with pytest.raises(NotFound):
+        await ada.begins()
+
+    assert (await ada.account_now()).factors == ()
+
+
 async def test_an_account_that_was_changed_meanwhile_gets_no_factor(ada: Person) -> None:
     await ada.logs_in()
     owed = await ada.begins()

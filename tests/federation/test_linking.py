@@ -49,6 +49,20 @@ async def test_connecting_wants_a_login_and_a_fresh_one(site):
     assert await site.kit.records("identity") == []
 
 
+async def test_what_nobody_could_log_in_with_is_neither_offered_nor_connected():
+    class Paused(Federated):
+        valid_authentication_methods = (("user_password", "time_based_otp"), ("user_password", None), ("remote", None))
+
+    site = await make_site(Paused())
+    await site.account()
+    p = await site.logged_in()
+
+    assert (await p.get(LINK)).status == 404
+    profile = await p.get(PROFILE)
+    assert LINK not in profile.text
+    assert "/user/auth_remote/add" in profile.text
+
+
 async def test_with_a_second_factor_a_login_without_it_is_not_enough(site, linked):
     account = await site.account_with_totp()
     p = await site.logged_in(with_code=True)

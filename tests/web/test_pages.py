@@ -757,6 +757,23 @@ async def test_nobody_else_can_log_in_again_in_the_owners_place(site: Site) -> N
     assert ADA in profile.text
 
 
+class Unpaired(User):
+    """Declares an app, and lets no method ask for it."""
+
+    valid_authentication_methods = (("user_password", None),)
+
+
+async def test_a_factor_that_belongs_to_no_method_has_no_page_to_add_it() -> None:
+    site = await make_site(Unpaired())
+    await site.account()
+    person = await site.logged_in()
+
+    page = await person.get("/user/f2_timebasedotp/add")
+    sent = await person.post("/user/f2_timebasedotp/add", {"skey": await person.skey()})
+
+    assert (page.status, sent.status) == (404, 404)
+
+
 @pytest.mark.parametrize("password", [NEW, "wrong " + NEW], ids=["right", "wrong"])
 async def test_a_form_for_logging_in_again_ends_when_the_account_changes_elsewhere(site: Site, password: str) -> None:
     await site.account()
