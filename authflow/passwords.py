@@ -46,7 +46,7 @@ _SAMPLE_ITERATIONS: Final = 8000
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a verification found.
+    """What a verification found. As a truth it is `is_valid`, so that nobody is let in by the object being there.
 
     Args:
         is_valid: Whether the password is the one that was stored.
@@ -55,6 +55,9 @@ class Verification:
 
     is_valid: bool
     needs_rehash: bool
+
+    def __bool__(self) -> bool:
+        return self.is_valid
 
 
 class PasswordHasher:

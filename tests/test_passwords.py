@@ -488,3 +488,8 @@ async def test_no_repr_holds_a_secret(pool: HashingPool, hasher: PasswordHasher,
     assert "correct horse" not in shown
     for secret in (stored[-31:], stored[-54:-32], hasher._dummy.digest.decode(), hasher._salt.decode()):
         assert secret not in shown
+
+
+@pytest.mark.parametrize(("verdict", "is_true"), [(VALID, True), (OUTDATED, True), (INVALID, False)])
+def test_a_verdict_is_as_true_as_what_it_found(verdict: Verification, is_true: bool) -> None:
+    assert bool(verdict) is is_true
