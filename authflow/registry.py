@@ -67,7 +67,7 @@ class Registry:
 
     def _pair(self, method: MethodSpec) -> tuple[str, str | None]:
         if not (isinstance(method, tuple) and len(method) == 2):
-            raise ConfigurationError(f"valid_authentication_methods: {method!r} is not a pair")
+            raise ConfigurationError(f"valid_authentication_methods: {_shown(method)} is not a pair{_meant(method)}")
         primary, second = self._name(method[0]), None if method[1] is None else self._name(method[1])
         if not isinstance(self.declared.get(primary), PrimaryProvider):
             raise ConfigurationError(f"valid_authentication_methods: {primary} is not among authentication_providers")
@@ -184,6 +184,22 @@ def _checked(provider: Provider, kind: type[P]) -> P:
         if getattr(type(provider), method) is getattr(Provider, method):
             raise ConfigurationError(f"{where} does not say how to {method}")
     return provider
+
+
+def _shown(method: object) -> str:
+    """Write what was declared as its author did: classes by their names."""
+    if isinstance(method, tuple | list):
+        ends = ("(", ",)" if len(method) == 1 else ")") if isinstance(method, tuple) else ("[", "]")
+        return f"{ends[0]}{', '.join(map(_shown, method))}{ends[1]}"
+    return method.__name__ if isinstance(method, type) else repr(method)
+
+
+def _meant(method: object) -> str:
+    """Say what was probably meant: a login with one step."""
+    alone = method[0] if isinstance(method, tuple | list) and len(method) == 1 else method
+    if not isinstance(alone, str | type):
+        return ""
+    return f": write ({_shown(alone)}, None) for a login with one step"
 
 
 def _refuse_doubles(providers: Iterable[Provider]) -> None:

@@ -99,6 +99,25 @@ def test_path_and_method_name_follow_the_class_as_in_viur() -> None:
     assert (Code.path, Code.method_name) == ("f2_code", "X-VIUR-2FACTOR-Code")
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ((Password,), "(Password,) is not a pair: write (Password, None) for a login with one step"),
+        (("password",), "('password',) is not a pair: write ('password', None) for a login with one step"),
+        (Password, "Password is not a pair: write (Password, None) for a login with one step"),
+        ("password", "'password' is not a pair: write ('password', None) for a login with one step"),
+        ((Password, Code, None), "(Password, Code, None) is not a pair"),
+        ([Password, Code], "[Password, Code] is not a pair"),
+        (5, "5 is not a pair"),
+    ],
+)
+def test_what_is_no_pair_is_told_how_one_is_written(method, said) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        registry(methods=(method,))
+
+    assert raised.value.detail == f"valid_authentication_methods: {said}"
+
+
 def test_rules_are_what_the_pairs_and_powers_say() -> None:
     pairs = (*PAIRS, ("password", "printed"))
     rules = registry(seconds=(Code, Printed), methods=pairs).rules
