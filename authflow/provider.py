@@ -52,7 +52,9 @@ class Submission:
 
 
 class HashVerdict(Protocol):
-    """What judging a password found."""
+    """What judging a password found. As a truth it is `is_valid`."""
+
+    def __bool__(self) -> bool: ...
 
     @property
     def is_valid(self) -> bool: ...
@@ -404,12 +406,15 @@ class SecondFactorProvider(Provider):
             never offered first, and gone with the last other factor.
         notice_when_used: Mail template below `templates/mail/` of the message that its owner gets when a proof was made
             with it; empty for none. It is told `remaining`.
+        chosen_by_person: What enrolling keeps is chosen by its owner, such as a word or a PIN, and not drawn by us. The
+            certifier then demands that weak choices are refused, instead of 128 random bits.
     """
 
     factor: ClassVar[Factor] = Factor.POSSESSION
     action: ClassVar[str] = "otp"
     is_substitute: ClassVar[bool] = False
     notice_when_used: ClassVar[str] = ""
+    chosen_by_person: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -85,10 +85,16 @@ class Bench:
         provider.configure(self.environment)
         return provider
 
+    def account(self, name: str) -> Account:
+        """Return a new account of this name."""
+        now, address = self.clock(), name if "@" in name else "ada@example.org"
+        return Account(new_id(), name, canonical_name(name), now, now, email=address, profile={"firstname": "Ada"})
+
     async def person(self, name: str = "ada@example.org", *, app: Application | None = None) -> Person:
         """Make an account and equip it; a while later it is there. In no store: see `stored`.
 
         Args:
+            name: Of the account, unless the kit names it.
             app: By whose keys, if not the bench's own.
 
         Raises:
@@ -96,9 +102,8 @@ class Bench:
         """
         if self.kit is None:
             raise NotShown("it needs a kit")
-        now = self.clock()
-        account = Account(new_id(), name, canonical_name(name), now, now, email=name, profile={"firstname": "Ada"})
         kit = self.kit(self.fresh())
+        account = self.account(kit.name or name)
         app = app or self.app
         flow = app.engine.start(subject=account.id, epoch=account.epoch)
         with app.services.pool.reserve() as slot:

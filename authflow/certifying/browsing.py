@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urlsplit
 
+from authflow.certifying.report import Failed
 from authflow.sessions import Visitor
 from authflow.web.app import Edge
 from authflow.web.exchange import Exchange
+
+_FAULT = "mend the fault that is named: nothing else can be shown before that"
+_BOXES = ("checkbox", "radio")
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,25 @@ class _Elements(HTMLParser):
 
 @dataclass
 class Page:
-    """An answer."""
+    """An answer.
+
+    Attributes:
+        fault: What the log says of it where it is a fault.
+    """
 
     status: int
     headers: list[tuple[str, str]]
     text: str
+    fault: str = ""
+
+    @property
+    def said(self) -> str:
+        """Name the status, and of a fault what it was."""
+        return f"status {self.status}: {self.fault}" if self.fault else f"status {self.status}"
+
+    def failed(self, what: str) -> Failed:
+        """Say what is wrong with this answer; of a fault, that it comes first."""
+        return Failed(f"{what} ({self.said})", mend=_FAULT if self.status >= 500 else "")
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.headers if key == name), "")
@@ -61,8 +80,12 @@ class Page:
         parser.feed(self.text)
         return parser.found
 
-    def form(self, action: str) -> dict[str, str] | None:
-        """Return what stands in the first form that goes to an action, or None without one."""
+    def form(self, action: str, *, as_sent: bool = False) -> dict[str, str] | None:
+        """Return what stands in the first form that goes to an action, or None without one.
+
+        Args:
+            as_sent: Without boxes that are not ticked, which a browser does not send.
+        """
         found: dict[str, str] | None = None
         for element in self.elements:
             if element.tag == "form":
@@ -73,10 +96,28 @@ class Page:
             elif (
                 found is not None and element.tag in ("input", "select", "textarea") and element.attributes.get("name")
             ):
+                if as_sent and element.attributes.get("type") in _BOXES and "checked" not in element.attributes:
+                    continue
                 found[str(element.attributes["name"])] = element.attributes.get("value") or ""
         if found is not None:
             found.pop("", None)
         return found
+
+
+class _Faults(logging.Handler):
+    """Keeps what the log says of faults."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            self.found.append(record.getMessage())
+        else:
+            # What was raised says more than that something was.
+            self.found.insert(0, f"{type(error).__name__}: {getattr(error, 'detail', '') or error}")
 
 
 class Browser:
@@ -130,7 +171,12 @@ class Browser:
         async def send(message: dict[str, object]) -> None:
             sent.append(message)
 
-        await self.edge(self.scope(method, path, more), receive, send)  # type: ignore[arg-type]
+        faults, log = _Faults(), logging.getLogger("authflow")
+        log.addHandler(faults)
+        try:
+            await self.edge(self.scope(method, path, more), receive, send)  # type: ignore[arg-type]
+        finally:
+            log.removeHandler(faults)
         raw: list[tuple[bytes, bytes]] = sent[0]["headers"]  # type: ignore[assignment]
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
         text = b"".join(part.get("body", b"") for part in sent[1:]).decode("utf-8", "replace")  # type: ignore[misc]
@@ -140,7 +186,9 @@ class Browser:
                 self.cookies[cookie] = rest.partition(";")[0]
                 if "Max-Age=0" in value or not self.cookies[cookie]:
                     self.cookies.pop(cookie)
-        return Page(int(str(sent[0]["status"])), headers, text)
+        status = int(str(sent[0]["status"]))
+        fault = " ".join(faults.found[0].split())[:300] if status >= 500 and faults.found else ""
+        return Page(status, headers, text, fault)
 
 
 async def nothing() -> dict[str, object]:

@@ -57,12 +57,17 @@ class Kit:
         fetching: The remote party, instead of real requests; `surroundings` is for one that listens on loopback.
         answers_live: How long an unused answer stays right in another flow; None where it does not age.
         wait: How long a person waits until they have another answer, such as the next code of a device.
+        name: The account's name, where not every name will do for it. Draw it in `__init__`: each person needs another.
+        chosen: What the person chose, of a provider that says `chosen_by_person`. Set it in `__init__` and answer from
+            it: the certifier puts weak ones in its place.
     """
 
     settings: ClassVar[Mapping[str, str]] = {}
     fetching: Fetching | None = None
     answers_live: timedelta | None = None
     wait: timedelta = timedelta(minutes=2)
+    name: str = ""
+    chosen: str = ""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -122,8 +127,16 @@ class Kit:
         return None
 
     async def confirm(self, ask: Ask, context: ProviderContext) -> Mapping[str, str]:
-        """Give the right answer to what enrolling asks. Unless overridden: the same as anywhere else."""
+        """Give the right answer to what enrolling asks, for each `Ask` of it. Unless overridden: as anywhere else."""
         return await self.answer(ask, context)
+
+    async def wrong_confirmation(self, ask: Ask, context: ProviderContext) -> Mapping[str, str] | None:
+        """Give a wrong answer to what enrolling asks, of the right form. Asked for after `confirm`.
+
+        Returns:
+            None where it is enough to change some letters of the right answer; of what is `chosen`, none are changed.
+        """
+        return None
 
     def found_by(self) -> Subject | CredentialId | None:
         """Say by what the engine finds the account, where that is neither a typed name nor the flow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from authflow.certifying.adding import add
 from authflow.certifying.bench import Bench
 from authflow.certifying.browsing import Browser, Element, Page
 from authflow.certifying.check import check
@@ -52,7 +53,7 @@ async def page_is_whole(bench: Bench) -> None:
         raise DoesNotApply("it sends people elsewhere and has no page")
     form = page.form(path)
     if page.status != 200 or form is None:
-        raise Failed(f"there is no page with a form that goes to {path} (status {page.status})")
+        raise page.failed(f"there is no page with a form that goes to {path}")
     if missing := [declared.name for declared in step.ask.fields if declared.name not in form]:
         raise Failed(f"the form lacks the field {', '.join(missing)}")
     if missing := [name for name in ("skey", "flow") if not form.get(name)]:
@@ -181,8 +182,9 @@ async def page_is_escaped(bench: Bench) -> None:
 
 
 @check(
-    "the pages of setting it up are shown, keep the policy and are not kept by the browser",
-    mend="write <name>/add.html after enrol.html: {{ ui.form(form, ...) }} in both stages",
+    "the pages of setting it up are shown, also after a mistake, keep the policy and are not kept by the browser",
+    mend="write <name>/add.html after enrol.html: {{ ui.form(form, ...) }} in both stages; after a mistake its params "
+    "are what show_enrolment(notes, context) returns, and empty without it",
     needs_kit=True,
 )
 async def enrolling_pages(bench: Bench) -> None:
@@ -192,18 +194,11 @@ async def enrolling_pages(bench: Bench) -> None:
     try:
         browser = site.browser()
         await site.open_second(browser)
-        add = f"/user/{bench.provider.path}/add"
-        start = await browser.get(add)
-        form = start.form(add)
-        if start.status != 200 or form is None:
-            raise Failed(f"the page {add} has no form to start with (status {start.status})")
-        shown = await browser.post(add, {name: form[name] for name in ("skey", "flow") if name in form})
-        if shown.status != 200 or shown.form(add) is None:
-            raise Failed(f"after the start there is no form to confirm with (status {shown.status})")
-        for page in (start, shown):
+        added = await add(site, browser, with_slips=True)
+        for page in added.pages[:-1]:
             demand_policy(page)
-        if "no-store" not in shown.header("cache-control"):
-            raise Failed("the page with the secret may be kept by the browser")
+            if page is not added.pages[0] and "no-store" not in page.header("cache-control"):
+                raise Failed("the page with the secret may be kept by the browser")
     finally:
         await site.close()
 

@@ -17,7 +17,15 @@ class State(StrEnum):
 
 
 class Failed(Exception):
-    """What a check found wrong: one sentence."""
+    """What a check found wrong: one sentence.
+
+    Args:
+        mend: What to do about it, where that is not what the check says.
+    """
+
+    def __init__(self, said: str, mend: str = "") -> None:
+        super().__init__(said)
+        self.mend = mend
 
 
 class NotShown(Exception):

@@ -11,7 +11,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from authflow.assembly import make_renderer
-from authflow.certifying import asking, binding, declared, ending, enrolling, judging, pages, proving, remote, served
+from authflow.certifying import (
+    asking,
+    binding,
+    declared,
+    ending,
+    enrolling,
+    issuing,
+    judging,
+    pages,
+    proving,
+    remote,
+    served,
+    typed,
+)  # fmt: skip
 from authflow.certifying.bench import Bench
 from authflow.certifying.chance import drawn_from
 from authflow.certifying.check import Check
@@ -30,7 +43,9 @@ CHECKS: tuple[Check, ...] = (
     *binding.CHECKS,
     *proving.CHECKS,
     *remote.CHECKS,
+    *typed.CHECKS,
     *enrolling.CHECKS,
+    *issuing.CHECKS,
     *pages.CHECKS,
     *served.CHECKS,
     *ending.CHECKS,
@@ -196,7 +211,7 @@ async def _tried(check: Check, bench: Bench) -> Result:
     except NotShown as error:
         return Result(check.name, State.NOT_SHOWN, check.shows, str(error))
     except Failed as error:
-        return Result(check.name, State.FAILED, check.shows, str(error), check.mend)
+        return Result(check.name, State.FAILED, check.shows, str(error), error.mend or check.mend)
     except Exception as error:
         return Result(
             check.name, State.FAILED, check.shows, f"it could not be made: {type(error).__name__}: {error}", check.mend

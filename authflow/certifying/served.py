@@ -9,12 +9,12 @@ import re
 from contextlib import redirect_stderr, redirect_stdout
 
 from authflow.certifying import hostile
+from authflow.certifying.adding import add
 from authflow.certifying.attempts import is_one_time
 from authflow.certifying.bench import Bench
 from authflow.certifying.browsing import Browser, Page
 from authflow.certifying.check import check
 from authflow.certifying.judging import fields_of
-from authflow.certifying.kit import CannotBeShown
 from authflow.certifying.proving import secrets_of
 from authflow.certifying.report import DoesNotApply, Failed, NotShown
 from authflow.certifying.visiting import Site, Step
@@ -49,8 +49,7 @@ async def login_works(bench: Bench) -> None:
         browser = site.browser()
         _, _, page = await _logged_in(site, browser)
         if not await site.is_logged_in(browser):
-            lines = [line for line in site.log.lines if "Error" in line or "Violation" in line]
-            raise Failed(f"the right answer over HTTP came to {page.status} {lines[-1][:200] if lines else ''}")
+            raise page.failed("the right answer over HTTP does not log in")
     finally:
         await site.close()
 
@@ -81,7 +80,7 @@ async def hostile_over_http(bench: Bench) -> None:
 
 async def _demand_not_in(site: Site, browser: Browser, page: Page, what: str) -> None:
     if page.status >= 500:
-        raise Failed(f"{what} ended in a fault, {page.status}")
+        raise page.failed(f"{what} ended in a fault")
     if await site.is_logged_in(browser):
         raise Failed(f"{what} logs somebody in")
 
@@ -158,6 +157,14 @@ async def secrets_are_kept(bench: Bench) -> None:
             await _keeps_secrets(bench, site, printed)
     finally:
         await site.close()
+    if not isinstance(bench.provider, SecondFactorProvider) or not isinstance(bench.provider, Enrols):
+        return
+    site, printed = await Site.open(bench, is_equipped=False), io.StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
+            await _keeps_secrets_of_adding(bench, site, printed)
+    finally:
+        await site.close()
 
 
 async def _keeps_secrets(bench: Bench, site: Site, printed: io.StringIO) -> None:
@@ -179,10 +186,37 @@ async def _keeps_secrets(bench: Bench, site: Site, printed: io.StringIO) -> None
     _demand_mute(bench, site, step, secrets)
 
 
+async def _keeps_secrets_of_adding(bench: Bench, site: Site, printed: io.StringIO) -> None:
+    """The pages of it may show a secret; nothing else may."""
+    browser = site.browser()
+    await site.open_second(browser)
+    added = await add(site, browser, with_slips=True)
+    await site.run_tasks()
+    site.person.credential = added.credential
+    secrets = []
+    for ask, right, slip in added.steps:
+        secrets += secrets_of(bench, site.person, ask, right)
+        secrets += [
+            (f"{what}, which was wrong,", text) for what, text in secrets_of(bench, site.person, ask, slip or {})
+        ]
+    site.heard = [("what it prints while it is added", printed.getvalue())]
+    for number, page in enumerate(added.pages):
+        where = "addresses and headers while it is added"
+        site.heard += [(where, value) for name, value in page.headers if name != "set-cookie"]
+        if number and number == len(added.pages) - 1:
+            site.heard.append(("the page after it was added", page.text))
+    is_code = any(ask.delivery is not None for ask, _, _ in added.steps)
+    _demand_unheard_texts(site, secrets, is_code=is_code, when=" while it is added")
+
+
 def _demand_unheard(site: Site, secrets: list[tuple[str, str]], step: Step) -> None:
-    heard = [*site.heard, *(("the log", line) for line in site.log.lines)]
+    is_code = isinstance(step.ask, Ask) and step.ask.delivery is not None
+    _demand_unheard_texts(site, secrets, is_code=is_code)
+
+
+def _demand_unheard_texts(site: Site, secrets: list[tuple[str, str]], *, is_code: bool, when: str = "") -> None:
+    heard = [*site.heard, *((f"the log{when}", line) for line in site.log.lines)]
     for mail in site.post.mails:
-        is_code = isinstance(step.ask, Ask) and step.ask.delivery is not None
         heard.append(("the subject of a mail", mail.subject))
         if not is_code:
             heard.append(("a mail", mail.text + (mail.html or "")))
@@ -252,45 +286,27 @@ async def factor_comes_and_goes(bench: Bench) -> None:
     try:
         browser = site.browser()
         await site.open_second(browser)
-        secrets = await _enrol(site, browser)
+        added = await add(site, browser)
         bench.clock.pass_by(site.person.kit.wait)
         after = await browser.get("/user/view/self")
         if after.status != 200:
-            raise Failed(f"after the enrolment the person is not logged in (status {after.status})")
-        for what, text in secrets:
-            if text in after.text:
-                raise Failed(f"{what} is shown again after the enrolment")
+            raise after.failed("after the enrolment the person is not logged in")
+        for ask, _, _ in added.steps:
+            for name in ("secret", "uri", "qr"):
+                if ask.params.get(name) and str(ask.params[name]) in after.text:
+                    raise Failed(f"the param {name} is shown again after the enrolment")
         fresh = site.browser()
         _, _, page = await _logged_in(site, fresh)
         if not await site.is_logged_in(fresh):
-            raise Failed(f"the factor that was just added is not accepted (status {page.status})")
+            raise page.failed("the factor that was just added is not accepted")
         remove = f"/user/{bench.provider.path}/remove"
         form = (await fresh.get(remove)).form(remove)
         page = await fresh.post(remove, form or {})
         if page.status != 303:
-            raise Failed(f"it cannot be taken away (status {page.status})")
+            raise page.failed("it cannot be taken away")
     finally:
         bench.clock.now = now
         await site.close()
-
-
-async def _enrol(site: Site, browser: Browser) -> list[tuple[str, str]]:
-    """Add the factor as its owner does; return what must not be shown again."""
-    add = f"/user/{site.bench.provider.path}/add"
-    form = (await browser.get(add)).form(add) or {}
-    begun = await site.begin_enrolment(browser)
-    context = site.app.engine.context(begun.flow, site.bench.provider, account=site.person.account)
-    if not isinstance(begun.ask, Ask):
-        raise Failed("enrolling does not ask for anything")
-    try:
-        values = dict(await site.person.kit.confirm(begun.ask, context))
-    except CannotBeShown as error:
-        raise NotShown(str(error)) from error
-    page = await browser.post(add, {**form, "flow": site.app.engine.sealer.handle(begun.flow), **values})
-    if page.status != 303 and "/user/recovery" not in page.text and page.form(add) is not None:
-        raise Failed(f"the right confirmation does not end the enrolment (status {page.status})")
-    names = ("secret", "uri", "qr")
-    return [(f"the param {name}", str(begun.ask.params[name])) for name in names if begun.ask.params.get(name)]
 
 
 CHECKS = (

@@ -229,5 +229,5 @@ class _Heard(Browser):
 def _flow_of(page: Page, path: str) -> str:
     form = page.form(path)
     if page.status != 200 or form is None:
-        raise Failed(f"there is no page with a form that goes to {path} (status {page.status})")
+        raise page.failed(f"there is no page with a form that goes to {path}")
     return form.get("flow", "")

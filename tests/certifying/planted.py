@@ -47,7 +47,8 @@ from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.certifying.people import ELSEWHERE as ISSUER
 from tests.certifying.people import ElsewherePerson, Googler
-from tests.certifying.sound import KeyHolder, SecurityKey
+from tests.certifying.sound import BadgeNumber, KeyHolder, SecurityKey, Word
+from tests.certifying.words import NAMES, OneStep, TwoSteps, is_word, letters_of
 
 log = logging.getLogger("authflow.planted")
 
@@ -887,6 +888,75 @@ class TakesASlip(TimeBasedOTP):
         return outcome
 
 
+@found_by("secret_is_ours")
+class TakesTheClientsSecretLater(TimeBasedOTP):
+    """Adding takes two codes here; what is sent with the first becomes the secret with the second."""
+
+    async def answer_enrolment(self, submission, context):
+        outcome = await super().answer_enrolment(submission, context)
+        if not isinstance(outcome, Enrolled):
+            return outcome
+        if "theirs" not in submission.notes:
+            again = self.show_enrolment(submission.notes, context)
+            return replace(again, scratch={**again.scratch, "theirs": submission.get("secret")})
+        theirs = str(submission.notes["theirs"]).encode()
+        return replace(outcome, credential=replace(outcome.credential, secret=theirs or outcome.credential.secret))
+
+
+@found_by("secret_is_fresh")
+class NotSaidToBeChosen(TwoSteps):
+    chosen_by_person = False
+
+
+@found_by("weak_choices_are_refused")
+class AnyWordWillDo(TwoSteps):
+    def refusal(self, word):
+        return None if is_word(word) else Rejected("word_malformed", Charge.NOTHING)
+
+
+@found_by("weak_choices_are_refused")
+class AnyWordWillDoAtOnce(OneStep):
+    refusal = AnyWordWillDo.refusal
+
+
+@found_by("weak_choices_are_refused")
+class ChosenAndYetHeld(TwoSteps):
+    factor = Factor.POSSESSION
+
+
+@found_by("enrolling_forgives_a_slip")
+class AnyLettersWillDo(TwoSteps):
+    def confirmed(self, word, submission, context):
+        if letters_of(submission) is None:
+            return Rejected("letters_wrong", Charge.FLOW)
+        return Enrolled(
+            context.prove(self),
+            Credential(context.account.id, self.name, context.now, context.now, {}, word.encode()),
+        )
+
+
+@found_by("enrolling_forgives_a_slip")
+class AnyLettersWillDoAtOnce(OneStep):
+    confirmed = AnyLettersWillDo.confirmed
+
+
+@found_by("enrolling_needs_confirmation")
+class ConfirmsNothing(TwoSteps):
+    def confirmed(self, word, submission, context):
+        if submission.get("first"):
+            return super().confirmed(word, submission, context)
+        return AnyLettersWillDo.confirmed(self, word, submission.__class__(dict.fromkeys(NAMES, "a")), context)
+
+
+@found_by("factor_comes_and_goes")
+class EnrolsAnotherWord(TwoSteps):
+    def confirmed(self, word, submission, context):
+        outcome = super().confirmed(word, submission, context)
+        if isinstance(outcome, Enrolled):
+            return replace(outcome, credential=replace(outcome.credential, secret=outcome.credential.secret[::-1]))
+        return outcome
+
+
 @found_by("issued_codes")
 class ShortCodes(RecoveryCodes):
     def issue(self, context):
@@ -1047,6 +1117,48 @@ class PrintsWhatIsTyped(UserPassword):
 
 
 @found_by("secrets_are_kept")
+class LogsWhatIsTypedToAddIt(TimeBasedOTP):
+    async def answer_enrolment(self, submission, context):
+        log.info("adding with %s", submission.get("otptoken"))
+        return await super().answer_enrolment(submission, context)
+
+
+@found_by("secrets_are_kept")
+class PrintsTheNewSecret(TimeBasedOTP):
+    async def answer_enrolment(self, submission, context):
+        print("adding", submission.notes.get("secret"))
+        return await super().answer_enrolment(submission, context)
+
+
+@found_by("secrets_are_kept")
+class LogsWhatIsChosen(TwoSteps):
+    def refusal(self, word):
+        log.info("chosen: %s", word)
+        return super().refusal(word)
+
+
+@found_by("typed_secrets_are_declared")
+class PhraseAsText(Word):
+    def begin(self, context):
+        return Ask((Field("word", FieldType.TEXT, "Phrase", max_length=200),))
+
+
+@found_by("typed_secrets_are_declared")
+class SecondNameIsTheProof(BadgeNumber):
+    def begin(self, context):
+        return Ask((Field("number", label="Badge number", autocomplete="username"), Field("pin", label="First pet")))
+
+
+@found_by("typed_secrets_are_declared")
+class ChosenInTheOpen(TwoSteps):
+    def begin_enrolment(self, context):
+        return Ask((Field("word", FieldType.TEXT, "Your word", max_length=40),))
+
+    def show_enrolment(self, notes, context):
+        return super().show_enrolment(notes, context) if "word" in notes else self.begin_enrolment(context)
+
+
+@found_by("secrets_are_kept")
 class SpeaksOfItself(OpenIdConnect):
     def __repr__(self):
         return f"OpenIdConnect({self._settings})"
@@ -1164,6 +1276,28 @@ class NeedsScript(UserPassword):
 class Unescaped(RecoveryCodes):
     def begin(self, context):
         return Ask((self.code_field,), params={"who": context.account.name if context.account else ""})
+
+
+@found_by(
+    "enrolling_pages",
+    time_based_otp__add="{% extends 'enrol.html' %}{% block confirm %}<p>{{ params.secret }}</p>{% endblock %}",
+)
+class ShowsItOnce(TimeBasedOTP):
+    """After a mistyped code there are no params, and the page cannot be shown."""
+
+    show_enrolment = None
+
+    def begin_enrolment(self, context):
+        return TimeBasedOTP.show_enrolment(
+            self, {"secret": base64.b32encode(context.random_bytes(20)).decode()}, context
+        )
+
+
+@found_by("enrolling_pages")
+class ForgetsTheStep(TwoSteps):
+    """After a slip in the second step the page asks for the first one."""
+
+    show_enrolment = None
 
 
 @found_by("enrolling_pages", printed_list__add=PAGE.format("<p>Soon.</p>"))

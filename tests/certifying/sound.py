@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from typing import ClassVar
 
 from authflow.certifying.kit import Kit
@@ -15,11 +16,13 @@ from authflow.provider import (
     CredentialId,
     Delivery,
     Identifier,
+    Nobody,
     PrimaryProvider,
     Rejected,
     SecondFactorProvider,
     Verified,
 )
+from tests.certifying.words import OneStep, TwoSteps
 
 CODE = Field("code", FieldType.CODE, "Code", autocomplete="one-time-code", max_length=12)
 
@@ -159,4 +162,43 @@ class Word(SecondFactorProvider):
         return Verified(context.prove(self)) if verdict.is_valid and context.account else Rejected("code_wrong")
 
 
-SOUND = (SecurityKey, MailedLogin, Sheet, Word)
+class NumberedPerson(Kit):
+    """Somebody whose account is called by six digits."""
+
+    def __init__(self, provider):
+        super().__init__(provider)
+        self.name = f"{secrets.randbelow(10**6):06}"
+        self.pin = secrets.token_hex(6)
+
+    async def equip(self, context):
+        hashed = await context.hashing.hash(self.pin)
+        return Credential(context.account.id, "badge_number", context.now, context.now, {"hash": hashed})
+
+    async def answer(self, ask, context):
+        return {"number": context.account.name, "pin": self.pin}
+
+
+class BadgeNumber(PrimaryProvider):
+    """A first step that knows nobody whose number is not one."""
+
+    name, label, factor = "badge_number", "Badge", Factor.KNOWLEDGE
+    uses_hashing = True
+    certification = NumberedPerson
+
+    def begin(self, context):
+        pin = Field("pin", FieldType.PASSWORD, "PIN", autocomplete="current-password")
+        return Ask((Field("number", label="Badge number", autocomplete="username"), pin))
+
+    async def identify(self, submission, context):
+        number = submission.get("number")
+        return Identifier(number) if len(number) == 6 and number.isascii() and number.isdigit() else Nobody()
+
+    async def answer(self, credential, submission, context):
+        stored = credential.data.get("hash") if credential is not None else None
+        # The verdict itself is as true as what it found.
+        if await context.hashing.verify(submission.get("pin"), stored if isinstance(stored, str) else None):
+            return Verified(context.prove(self))
+        return Rejected("invalid_credentials")
+
+
+SOUND = (SecurityKey, MailedLogin, Sheet, Word, BadgeNumber, TwoSteps, OneStep)

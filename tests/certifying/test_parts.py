@@ -18,8 +18,11 @@ import pytest
 
 from authflow.assembly import build
 from authflow.certifying import hostile, people, quick
+from authflow.certifying.bench import Bench
 from authflow.certifying.chance import drawn_from
-from authflow.certifying.run import certify
+from authflow.certifying.check import Check
+from authflow.certifying.report import Failed, State
+from authflow.certifying.run import _result, certify
 from authflow.certifying.watching import Watch
 from authflow.fields import Field, FieldType
 from authflow.settings import Settings
@@ -27,6 +30,8 @@ from authflow.user import User
 from providers.google_account import GoogleAccount
 from providers.recovery_codes import RecoveryCodes
 from tests.certifying.planted import AsksByChance, EmptyAdvances, IdentifyRaises, LooksAtTheClock, SecretAsText
+from tests.certifying.sound import BadgeNumber, NumberedPerson
+from tests.certifying.words import TwoSteps, WordOwner
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -141,6 +146,113 @@ def test_a_seed_draws_the_same_once_more_in_this_thread_alone() -> None:
     assert elsewhere[0] != first
     assert random._urandom is os.urandom
     assert drawn() != first
+
+
+def _failing(times: int, *, by_chance: bool) -> tuple[Check, list[int]]:
+    tried: list[int] = []
+
+    async def work(bench: Bench) -> None:
+        tried.append(1)
+        if len(tried) <= times:
+            raise Failed("right elsewhere")
+
+    return Check("one", "it shows", "mend it", work, by_chance=by_chance), tried
+
+
+@pytest.mark.parametrize(
+    ("provider", "times", "by_chance", "state", "tries"),
+    [
+        (TwoSteps, 2, True, State.OK, 3),
+        (TwoSteps, 3, True, State.FAILED, 3),
+        (TwoSteps, 2, False, State.FAILED, 1),
+        (RecoveryCodes, 2, True, State.FAILED, 1),
+    ],
+)
+async def test_what_may_be_right_by_chance_is_tried_in_other_flows(provider, times, by_chance, state, tries) -> None:
+    bench = Bench(provider, None, Settings(store="memory:"))
+    check, tried = _failing(times, by_chance=by_chance)
+    try:
+        result = await _result(check, bench)
+    finally:
+        await bench.close()
+
+    assert (result.state, len(tried)) == (state, tries)
+
+
+# --- Kits -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_kit_says_what_a_wrong_confirmation_is() -> None:
+    given: list[dict[str, str]] = []
+
+    class Own(WordOwner):
+        async def wrong_confirmation(self, ask, context):
+            given.append({field.name: "zzz" for field in ask.fields})
+            return given[-1]
+
+    assert certify(TwoSteps, kit=Own, only=("enrolling_forgives_a_slip", "enrolling_pages")).is_whole
+    assert {tuple(one) for one in given} == {("word",), ("first", "second", "third")}
+
+
+def test_a_kit_that_does_not_say_what_was_chosen_leaves_it_unshown() -> None:
+    class Silent(WordOwner):
+        def __init__(self, provider):
+            super().__init__(provider)
+            self.word, self.chosen = self.chosen, ""
+
+        async def answer(self, ask, context):
+            self.chosen, before = self.word, self.chosen
+            try:
+                return await super().answer(ask, context)
+            finally:
+                self.chosen = before
+
+    [result] = certify(TwoSteps, kit=Silent, only=("weak_choices_are_refused",)).results
+
+    assert result.state is State.NOT_SHOWN
+    assert "keep it in `chosen`" in result.why
+
+
+def test_a_kit_that_answers_from_elsewhere_leaves_it_unshown() -> None:
+    class Elsewhere(WordOwner):
+        def __init__(self, provider):
+            super().__init__(provider)
+            self.word = self.chosen
+            self.chosen = "lighthouse"
+
+        async def answer(self, ask, context):
+            before, self.chosen = self.chosen, self.word
+            try:
+                return await super().answer(ask, context)
+            finally:
+                self.chosen = before
+
+    [result] = certify(TwoSteps, kit=Elsewhere, only=("weak_choices_are_refused",)).results
+
+    assert result.state is State.NOT_SHOWN
+    assert "nothing that the kit confirms" in result.why
+
+
+def test_a_kit_names_its_account() -> None:
+    class Seven(NumberedPerson):
+        def __init__(self, provider):
+            super().__init__(provider)
+            self.name = "1234567"
+
+    assert certify(BadgeNumber, only=("right_answer", "login_works")).is_whole
+    # The provider knows nobody by seven digits: had the name not been taken, this would be as whole.
+    assert {one.name for one in certify(BadgeNumber, kit=Seven, only=("login_works",)).failed} == {"login_works"}
+
+
+def test_a_kit_that_names_everybody_alike_is_told_so() -> None:
+    class Same(NumberedPerson):
+        def __init__(self, provider):
+            super().__init__(provider)
+            self.name = "471108"
+
+    [result] = certify(BadgeNumber, kit=Same, only=("other_account_is_refused",)).results
+
+    assert (result.state, "alike" in result.why) == (State.NOT_SHOWN, True)
 
 
 # --- The quick tier ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from authflow import submissions
 from authflow.certifying import declared, ending
 from authflow.certifying.run import CHECKS, certify
 from examples.code_by_mail import CodeByMail
-from tests.certifying.planted import PLANTED, Planted
+from tests.certifying.planted import PLANTED, ForgetsTheStep, Planted
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples/templates"
 FOUND = {check for planted in PLANTED for check in planted.checks}
@@ -43,6 +43,27 @@ def test_a_planted_fault_is_found(planted: Planted, tmp_path: Path) -> None:
     found = {result.name: result.why for result in certificate.failed}
     assert set(planted.checks) <= set(found), "\n".join(certificate.lines())
     assert not any("could not be made" in found[check] for check in planted.checks)
+
+
+def test_a_fault_of_a_page_is_named_with_what_the_log_says(tmp_path: Path) -> None:
+    [broken] = [planted for planted in PLANTED if planted.provider.__name__ == "ShowsItOnce"]
+
+    certificate = certify(broken.provider, templates=templates_of(broken, tmp_path), only=("enrolling_pages",))
+
+    [result] = certificate.failed
+    assert result.why == (
+        "a wrong confirmation ends in a fault (status 503: RenderError: time_based_otp/add.html: 'dict object' has no"
+        " attribute 'secret')"
+    )
+    assert result.mend.startswith("mend the fault that is named")
+
+
+def test_a_page_of_another_step_is_named_with_what_it_asks_for() -> None:
+    certificate = certify(ForgetsTheStep, only=("enrolling_pages",))
+
+    [result] = certificate.failed
+    assert result.why == ("after a wrong confirmation the page asks for word, and first, second, third is waited for")
+    assert "show_enrolment" in result.mend
 
 
 def test_there_are_enough_of_them() -> None:

@@ -10,7 +10,8 @@ from authflow.certifying.report import State
 from authflow.certifying.run import certify
 from authflow.user import User
 from tests.certifying.people import Googler
-from tests.certifying.sound import SOUND
+from tests.certifying.sound import SOUND, BadgeNumber
+from tests.certifying.words import OneStep, TwoSteps
 
 TEMPLATES = str(Path(__file__).parent.parent.parent / "examples/templates")
 STOCK = {
@@ -19,6 +20,7 @@ STOCK = {
     "providers.recovery_codes:RecoveryCodes": None,
     "providers.google_account:GoogleAccount": Googler,
 }
+WHOLE = (BadgeNumber, TwoSteps, OneStep)
 EXAMPLES = ("code_by_mail:CodeByMail", "printed_list:PrintedList", "passkey:Passkey", "openid_connect:OpenIdConnect")
 
 
@@ -43,6 +45,18 @@ def test_a_sound_provider_of_another_shape_is_not_found_fault_with(provider) -> 
     certificate = certify(provider)
 
     assert certificate.failed == ()
+    assert certificate.is_certified or provider not in WHOLE
+
+
+@pytest.mark.parametrize("provider", [TwoSteps, OneStep])
+def test_of_a_chosen_secret_only_what_is_drawn_by_us_does_not_apply(provider) -> None:
+    certificate = certify(provider, only=("secret_is_ours", "secret_is_fresh", "weak_choices_are_refused"))
+
+    assert {one.name: one.state for one in certificate.results} == {
+        "secret_is_ours": State.NOT_APPLICABLE,
+        "secret_is_fresh": State.NOT_APPLICABLE,
+        "weak_choices_are_refused": State.OK,
+    }
 
 
 def test_no_stock_provider_is_left_out() -> None:
