@@ -97,7 +97,9 @@ def rejected_first(
         reason=reason,
         client=visitor.network,
     )
-    traced = Moved(flow, (f"rejected:{provider.name}:{reason}",), loaded)
+    # No facts: only of a known name there are any, and asking for them would take longer than for an unknown one.
+    told_of = loaded.account.id if loaded.account else ""
+    traced = Moved(flow, (f"rejected:{provider.name}:{reason}",), account_id=told_of)
     return Plan(tuple(writes), result, (happened,), moved=(traced,))
 
 

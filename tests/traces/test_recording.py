@@ -141,6 +141,30 @@ async def test_an_unknown_name_leaves_a_trace_of_nobody(site: Site) -> None:
     assert (trace.account_id, trace.facts, trace.events) == ("", None, ("rejected:user_password:invalid_credentials",))
 
 
+async def test_a_wrong_password_asks_the_same_of_a_known_and_of_an_unknown_name() -> None:
+    asked: list[str] = []
+
+    class Curious(Traced):
+        def is_active(self, account):
+            asked.append(f"is_active {account.name}")
+            return super().is_active(account)
+
+        def demands_second_factor(self, account, flow):
+            asked.append(f"demands_second_factor {account.name}")
+            return super().demands_second_factor(account, flow)
+
+    site = await make_site(Curious())
+    await site.account_with_totp()
+    for name in (ADA, "nobody@example.org"):
+        await site.person().log_in(name, "wrong")
+
+    known, unknown = ({**trace.to_data(), "seconds": 0} for trace in await traces_of(site))
+
+    assert asked == []
+    assert {name for name in known if known[name] != unknown[name]} == {"account_id", "flow_id"}
+    await site.close()
+
+
 async def test_choosing_and_cancelling_are_told(site: Site) -> None:
     account = await site.account_with_totp()
     codes = Credential(account.id, "recovery_codes", site.clock(), site.clock(), {"digests": ["one"], "used": 9})
