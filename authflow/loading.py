@@ -59,6 +59,11 @@ class Loaded:
     def session_record(self) -> Record | None:
         return self.records.get(session_key(self.session.id)) if self.session else None
 
+    def credential_for(self, provider: Provider) -> Credential | None:
+        """Return what a provider is handed to judge by: its own credential, unless it cannot handle that one."""
+        credential = self.credentials.get(provider.name)
+        return credential if credential is not None and provider.can_handle(credential) else None
+
     def credential_record(self, provider: str) -> Record | None:
         return self.records.get(credential_key(self.account.id, provider)) if self.account else None
 

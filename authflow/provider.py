@@ -375,7 +375,10 @@ class Provider:
         return Nobody()
 
     def can_handle(self, credential: Credential) -> bool:
-        """Say whether a stored credential can be answered at all. ViUR: `canHandle`. Pure, no time passes."""
+        """Say whether a stored credential can be answered at all. ViUR: `canHandle`. Pure, no time passes.
+
+        One that cannot be is never handed to `answer`. A second factor of which this is so refuses the login.
+        """
         return True
 
     async def answer(self, credential: Credential | None, submission: Submission, context: ProviderContext) -> Outcome:

@@ -168,7 +168,7 @@ class Submissions:
         self, flow: Flow, provider: Provider, submission: Submission, loaded: Loaded, slot: Slot | None
     ) -> Outcome:
         context = self._engine.context(flow, provider, account=loaded.account, slot=slot, submission=submission)
-        answering = provider.answer(loaded.credentials.get(provider.name), submission, context)
+        answering = provider.answer(loaded.credential_for(provider), submission, context)
         return await guarded(provider, answering, Ask, Verified, Rejected, Redirect)
 
     def _plan_first(

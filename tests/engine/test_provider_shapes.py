@@ -288,3 +288,40 @@ async def test_a_remote_party_adds_nothing_to_a_flow_by_going_away(kit) -> None:
     assert isinstance(result, Redirect)
     assert not isinstance(result, Away)
     assert flow.proofs == ()
+
+
+class Badge(PrimaryProvider):
+    """A first step whose stored secret may be of a form that is not taken any more."""
+
+    name, label = "badge", "Badge"
+
+    def begin(self, context):
+        return Ask((Field("name"), Field("pin")))
+
+    async def identify(self, submission, context):
+        return Identifier(submission.get("name"))
+
+    def can_handle(self, credential):
+        return len(credential.secret) >= 6
+
+    async def answer(self, credential, submission, context):
+        if credential is None or not hmac.compare_digest(credential.secret, submission.get("pin").encode()):
+            return Rejected("invalid_credentials")
+        return Verified(context.prove(self))
+
+
+class Badges(User):
+    authentication_providers = (Badge,)
+    second_factor_providers = ()
+    valid_authentication_methods = ((Badge, None),)
+
+
+@pytest.mark.parametrize(("secret", "result"), [(b"123456", LoggedIn), (b"1", NotProved)])
+async def test_a_first_step_is_not_handed_a_credential_that_it_cannot_handle(secret, result):
+    kit = make_kit(Badges())
+    account, now = await kit.account(password=None), kit.clock()
+    await kit.memory.commit((kit.credential_write(Credential(account.id, "badge", now, now, {}, secret)),))
+
+    answer = await kit.engine.submit(kit.provider("badge"), {"name": account.name, "pin": secret.decode()}, browser())
+
+    assert isinstance(answer, result)
