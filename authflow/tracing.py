@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from authflow.flow import Flow
 from authflow.seam import Bill, billing
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from authflow.engine import Engine
     from authflow.loading import Loaded
     from authflow.tasks.protocol import Task
+    from authflow.tokens import Keyring
 
 ERASING_TASK = "erase_traces"
 """The task by which the traces of a deleted account go."""
@@ -81,9 +81,15 @@ def metered() -> Iterator[Meter]:
             _meter.reset(token)
 
 
-def is_traced(flow_id: str, share: float) -> bool:
-    """Whether a flow leaves a trace: decided by its id, so that it is traced as a whole or not at all."""
-    return crc32(flow_id.encode()) < share * 2**32
+def is_traced(keyring: Keyring, flow_id: str, share: float) -> bool:
+    """Whether a flow leaves a trace: decided by its id, so that it is traced as a whole or not at all.
+
+    By a keyed digest of it: whoever reads the id in a form cannot tell, nor start flows until one is traced, or is not.
+    The oldest master key decides: another one in front of it changes nothing, also while processes run with and
+    without it. Once the oldest is taken away, flows on their way may end with a part of their traces.
+    """
+    oldest = keyring.macs("trace", flow_id.encode())[-1]
+    return int.from_bytes(oldest[:8]) < share * 2**64
 
 
 def writes(engine: Engine, moved: Sequence[Moved], others: Sequence[Write]) -> list[Write]:
@@ -92,8 +98,8 @@ def writes(engine: Engine, moved: Sequence[Moved], others: Sequence[Write]) -> l
     Args:
         others: What else the commit writes.
     """
-    share = engine.user.trace_share
-    found = [one for one in moved if share and is_traced(one.flow.id, share)]
+    share, keyring = engine.user.trace_share, engine.services.keyring
+    found = [one for one in moved if share and is_traced(keyring, one.flow.id, share)]
     if not found:
         return []
     from authflow.recording import inserted

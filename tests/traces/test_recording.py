@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from zlib import crc32
 
 import pytest
 
@@ -13,6 +14,7 @@ from authflow.provider import Rejected
 from authflow.seam import Call
 from authflow.store.protocol import Insert
 from authflow.testing import ADA, PASSWORD, Site, make_kit, make_site
+from authflow.tokens import Keyring
 from authflow.traces import KIND, Trace, erase, listed, outcome_of
 from authflow.tracing import ERASED_AGAIN_AFTER, is_traced
 from authflow.user import User
@@ -28,14 +30,35 @@ def told(traces: list[Trace]) -> list[tuple[str, str]]:
 # --- Which flows ------------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_is_traced_by_its_id_alone_and_about_the_share_that_is_wanted() -> None:
-    ids = [f"flow-{number}" for number in range(4000)]
+IDS = [f"flow-{number}" for number in range(4000)]
+NEW, OLD = "the newer master key, long enough", "the older master key, long enough"
 
-    assert not any(is_traced(one, 0.0) for one in ids)
-    assert all(is_traced(one, 1.0) for one in ids)
-    few = {one for one in ids if is_traced(one, 0.1)}
+
+def few_of(*masters: str) -> set[str]:
+    return {one for one in IDS if is_traced(Keyring(masters), one, 0.1)}
+
+
+def test_a_flow_is_traced_by_its_id_alone_and_about_the_share_that_is_wanted() -> None:
+    keyring = Keyring([OLD])
+
+    assert not any(is_traced(keyring, one, 0.0) for one in IDS)
+    assert all(is_traced(keyring, one, 1.0) for one in IDS)
+    few = few_of(OLD)
     assert 300 < len(few) < 500
-    assert few <= {one for one in ids if is_traced(one, 0.5)}
+    assert few <= {one for one in IDS if is_traced(keyring, one, 0.5)}
+
+
+def test_whoever_knows_an_id_but_no_key_cannot_tell_whether_it_is_traced() -> None:
+    by_another_key = few_of(OLD) & few_of(NEW)
+    by_a_public_sum = few_of(OLD) & {one for one in IDS if crc32(one.encode()) < 0.1 * 2**32}
+
+    # Of 400 about 40 by chance.
+    assert 15 < len(by_another_key) < 70
+    assert 15 < len(by_a_public_sum) < 70
+
+
+def test_a_new_master_key_does_not_change_which_flows_are_traced() -> None:
+    assert few_of(NEW, OLD) == few_of(OLD)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +83,7 @@ async def test_a_flow_is_traced_as_a_whole_or_not_at_all() -> None:
     begun = {event.data["flow_id"] for event in await site.kit.records("event")}
     assert set(flows.values()) <= {2}
     assert len(begun) == 12
-    assert set(flows) == {flow_id for flow_id in begun if is_traced(flow_id, 0.5)}
+    assert set(flows) == {flow_id for flow_id in begun if is_traced(site.app.services.keyring, flow_id, 0.5)}
     await site.close()
 
 
