@@ -24,6 +24,7 @@ from authflow.certifying import (
     remote,
     served,
     typed,
+    unheard,
 )  # fmt: skip
 from authflow.certifying.bench import Bench
 from authflow.certifying.chance import drawn_from
@@ -48,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     *issuing.CHECKS,
     *pages.CHECKS,
     *served.CHECKS,
+    *unheard.CHECKS,
     *ending.CHECKS,
     *declared.AT_THE_END,
 )

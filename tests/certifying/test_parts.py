@@ -179,6 +179,23 @@ async def test_what_may_be_right_by_chance_is_tried_in_other_flows(provider, tim
     assert (result.state, len(tried)) == (state, tries)
 
 
+def test_with_the_same_seed_the_same_is_drawn() -> None:
+    drawn: list[str] = []
+
+    class Noting(WordOwner):
+        def __init__(self, provider):
+            super().__init__(provider)
+            drawn.append(self.chosen)
+
+    for seed in (5, 5, 6):
+        assert certify(TwoSteps, kit=Noting, only=("other_account_is_refused", "login_works"), seed=seed).seed == seed
+
+    one = len(drawn) // 3
+    assert len(set(drawn[:one])) == one >= 3
+    assert drawn[:one] == drawn[one : 2 * one]
+    assert set(drawn[:one]).isdisjoint(drawn[2 * one :])
+
+
 # --- Kits -------------------------------------------------------------------------------------------------------------
 
 
