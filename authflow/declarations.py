@@ -88,6 +88,8 @@ def table_problems(table: Transitions) -> Iterator[str]:
                           (SubmissionRejected, _S.REFUSED)):  # fmt: skip
         if target not in table[_S.ASKING].get(event, ()):
             yield f"transitions: {_S.ASKING} does not let {event.__name__} lead to {target}"
+    if _S.REFUSED not in table[_S.AWAY].get(SubmissionRejected, {_S.REFUSED}):
+        yield f"transitions: {_S.AWAY} does not let SubmissionRejected lead to {_S.REFUSED}"
     if _S.ASKING not in table[_S.CHOOSING].get(ProviderChosen, ()):
         yield f"transitions: nothing can be chosen in {_S.CHOOSING}"
 

@@ -68,6 +68,7 @@ WITHOUT_A_ROW = {state: row for state, row in TRANSITIONS.items() if state is no
         (changed(S.CHOOSING, StepCompleted={S.COMPLETED}), "StepCompleted before anything was chosen"),
         (changed(S.ASKING, StepCompleted={S.ASKING, S.REFUSED}), "does not let StepCompleted lead to completed"),
         (changed(S.ASKING, SubmissionRejected={S.ASKING}), "does not let SubmissionRejected lead to refused"),
+        (changed(S.AWAY, SubmissionRejected={S.ASKING}), "away does not let SubmissionRejected lead to refused"),
         (changed(S.CHOOSING, ProviderChosen=None), "nothing can be chosen"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
