@@ -56,12 +56,22 @@ def proving(fields: Sequence[Field], values: Mapping[str, str]) -> list[str]:
 
 
 def _slipped(value: str) -> str:
-    """Change every fourth letter or digit, beginning with the first, each to its neighbour in the alphabet."""
+    """Change every fourth letter or digit, beginning with the first, each to another that the text has elsewhere.
+
+    Where there is no other of its kind, to its neighbour in the alphabet. Codes leave out letters that are misread, and
+    one of those would be no slip, but no code at all.
+    """
     places = [at for at, character in enumerate(value) if character.isascii() and character.isalnum()]
     characters = list(value)
     for at in places[::4] or ():
-        characters[at] = _NEXT[characters[at]]
+        characters[at] = _other(characters[at], value)
     return "".join(characters) if places else value + "x"
+
+
+def _other(character: str, value: str) -> str:
+    [alphabet] = [letters for letters in _ALPHABETS if character in letters]
+    known = sorted({one for one in value if one in alphabet})
+    return known[(known.index(character) + 1) % len(known)] if len(known) > 1 else _NEXT[character]
 
 
 _ALPHABETS = ("0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -116,6 +116,14 @@ def test_a_slip_is_another_text_of_the_same_form(value: str) -> None:
     assert slip["a"].isdigit() == value.isdigit()
 
 
+@pytest.mark.parametrize("value", ["t5k9-0s3t-tttt-vw17", "deadbeef01", "AZ09", "ttss"])
+def test_a_slip_keeps_to_the_letters_that_the_text_has(value: str) -> None:
+    slip = hostile.wrong({"a": value}, ["a"])["a"]
+
+    assert slip != value
+    assert set(slip) <= set(value)
+
+
 def test_what_proves_is_told_from_what_names() -> None:
     name, password = Field("name"), Field("password", FieldType.PASSWORD)
     token, more = Field("token", FieldType.HIDDEN), Field("more", FieldType.BOOLEAN)
