@@ -26,6 +26,7 @@ def apart(
     clock: Callable[[], datetime] | None = None,
     fetching: Fetching | None = None,
     observers: Sequence[Observer] = (),
+    checks_declarations: bool = True,
 ) -> Application:
     """Build the application apart from everything it is deployed on.
 
@@ -57,4 +58,5 @@ def apart(
         clock=clock or system_clock,
         fetching=fetching,
         observers=tuple(observers),
+        checks_declarations=checks_declarations,
     )

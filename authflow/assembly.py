@@ -93,6 +93,7 @@ def build(
     clock: Callable[[], datetime] = system_clock,
     observers: tuple[Observer, ...] = (),
     fetching: Fetching | None = None,
+    checks_declarations: bool = True,
 ) -> Application:
     """Wire an application.
 
@@ -101,6 +102,8 @@ def build(
         user: Instead of the class that `AUTHFLOW_USER` names.
         store, transport, clock, fetching: Instead of what the settings name, for tests and for other adapters.
         observers: Told of every call to store, mail and remote parties.
+        checks_declarations: Whether declarations that would serve nobody, or end no flow, are refused. Not for those
+            who look for just that.
 
     Raises:
         ConfigurationError: A setting or declaration is refused.
@@ -123,7 +126,8 @@ def build(
         fetching=fetching or fetcher,
     )
     engine = Engine(user or make_user(settings), services)
-    declarations.check(engine.user, engine.registry)
+    if checks_declarations:
+        declarations.check(engine.user, engine.registry)
     sending = transport or make_transport(settings)
     return Application(
         settings=settings,

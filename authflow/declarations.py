@@ -57,10 +57,16 @@ def check(user: User, registry: Registry) -> None:
     Raises:
         ConfigurationError: It names what is wrong.
     """
-    problems = (*table_problems(stock.TRANSITIONS if user.transitions is None else user.transitions),
-                *_pair_problems(registry), *_demand_problems(user, registry), *_time_problems(user))  # fmt: skip
-    for problem in problems:
+    table = stock.TRANSITIONS if user.transitions is None else user.transitions
+    for problem in (*table_problems(table), *other_problems(user, registry)):
         raise ConfigurationError(f"{type(user).__name__}: {problem}")
+
+
+def other_problems(user: User, registry: Registry) -> Iterator[str]:
+    """Say what is wrong with everything that is declared, apart from the table."""
+    yield from _pair_problems(registry)
+    yield from _demand_problems(user, registry)
+    yield from _time_problems(user)
 
 
 def table_problems(table: Transitions) -> Iterator[str]:

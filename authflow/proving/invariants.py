@@ -25,6 +25,7 @@ INVARIANTS: Mapping[str, str] = {
     "no-dead-end": "From every open state honest answers lead to an end.",
     "endings": "Every open flow can be cancelled, refused and closed by its deadline.",
     "moves": "Choosing, asking on, going away and a rejection lead where the table says and nowhere else.",
+    "declared": "What is declared lets people in, and gives them time.",
     "table": "The table has a row for each state, an end to each flow, and lets no event do more than it means.",
     # When nothing may move.
     "final": "What has ended stays ended.",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from authflow.apart import apart
 from authflow.assembly import Application
+from authflow.declarations import other_problems
 from authflow.engine import Engine
 from authflow.flow import FlowKind
 from authflow.proving.equipment import equip, flow_for
@@ -53,15 +54,17 @@ def prove(
     report = Report(kinds=tuple(kinds))
     heard = Counting()
     # At a fixed time, or a senseless code might be right one day.
-    app = apart(settings, user, observers=(heard,), clock=lambda: BEGAN)
+    app = apart(settings, user, observers=(heard,), clock=lambda: BEGAN, checks_declarations=False)
     try:
+        for problem in other_problems(app.engine.user, app.engine.registry):
+            report.violated("declared", problem, "the declarations")
         explore(app, report, kinds, "", told)
         told("the providers")
         Probes(app, report, heard).run()
     finally:
         app.services.pool.close()
     if with_rehearsal:
-        wide = apart(settings, rehearsal(app.engine.user.transitions))
+        wide = apart(settings, rehearsal(app.engine.user.transitions), checks_declarations=False)
         try:
             explore(wide, report, kinds, "in a rehearsal with more ways and factors", told)
         finally:
