@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from authflow.errors import DefinitionChanged, FlowInvalid, NoMethodLeft, TooLate
-from authflow.flow import Flow, FlowState, Owing, Refusal, Step, StepKind, Verdict
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, Owing, Refusal, Step, StepKind, Verdict
 
 _S = FlowState
 
@@ -32,11 +32,13 @@ class Definition:
         verdict: What it finds owed for the flow's kind, its proofs, and its subject as it stands now.
         offered: Names of the providers that can be asked here to prove something.
         enrollable: Names of those that a person can enrol here.
+        window: From the first proof to the last, and from the beginning of an enrolment to its end.
     """
 
     verdict: Verdict
     offered: Collection[str] = ()
     enrollable: Collection[str] = ()
+    window: timedelta = timedelta(days=1)
 
     def can_answer(self, kind: StepKind, provider: str) -> bool:
         """Whether a step of this kind can be done with this provider here."""
@@ -99,7 +101,12 @@ def demand_stored(
         raise TooLate()
     if epoch is None or epoch != flow.epoch or not is_active:
         raise FlowInvalid("the account has changed since the flow began")
-    return flow if flow.fingerprint == fingerprint else _carried(flow, fingerprint, definition, provider, _S.CHOOSING)
+    if flow.fingerprint == fingerprint:
+        return flow
+    carried = _carried(flow, fingerprint, definition, provider, _S.CHOOSING)
+    if now >= carried.deadline_at:
+        raise TooLate()
+    return carried
 
 
 def owed_by_both(flow: Flow, verdict: Verdict) -> Verdict:
@@ -126,9 +133,9 @@ def _carried(
         raise changed
     if isinstance(definition.verdict, Refusal):
         raise NoMethodLeft(definition.verdict.code, code=definition.verdict.code)
-    answerable = [_here(step, definition) for step in flow.owed]
-    steps = _both([step for step in answerable if step is not None], definition.verdict.steps)
-    if None in answerable or not steps or (not flow.proofs and not definition.verdict.steps):
+    owed, demanded = (_all_here(steps, definition) for steps in (flow.owed, definition.verdict.steps))
+    steps = None if owed is None or demanded is None else _both(owed, demanded)
+    if not steps or (not flow.proofs and not demanded):
         raise changed
     accepted = steps[0].accepted
     if flow.accepts(provider) and provider not in accepted:
@@ -138,12 +145,31 @@ def _carried(
     chosen, state = (flow.provider, flow.state) if is_open else ("", without_choice)
     # Nothing is proved yet and nothing owed beyond what this definition asks first: from here on it is this one's.
     is_ours = not flow.proofs and len(steps) == len(definition.verdict.steps) == 1
-    return replace(flow, owed=steps, provider=chosen, state=state, fingerprint=fingerprint if is_ours else SEVERAL)
+    return replace(
+        flow,
+        owed=steps,
+        provider=chosen,
+        state=state,
+        fingerprint=fingerprint if is_ours else SEVERAL,
+        deadline_at=_deadline(flow, definition.window),
+    )
 
 
-def _here(step: Step, definition: Definition) -> Step | None:
-    """Return a step with those of its providers that can be asked here; None where nobody could be asked at first."""
-    return _narrowed(step, [name for name in step.accepted if definition.can_answer(step.kind, name)])
+def _deadline(flow: Flow, window: timedelta) -> datetime:
+    """Return when a flow ends: in the time that it was given, and in that which this definition gives, too."""
+    begun = flow.created_at if flow.kind is FlowKind.ENROL else None
+    if flow.proofs and flow.kind in SESSION_KINDS:
+        begun = flow.proofs[0].at
+    return flow.deadline_at if begun is None else min(flow.deadline_at, begun + window)
+
+
+def _all_here(steps: Sequence[Step], definition: Definition) -> list[Step] | None:
+    """Return steps with those of their providers that can be asked here; None where nobody could be, at any of them."""
+    found = [
+        _narrowed(step, [name for name in step.accepted if definition.can_answer(step.kind, name)]) for step in steps
+    ]
+    here = [step for step in found if step is not None]
+    return here if len(here) == len(found) else None
 
 
 def _both(owed: Sequence[Step], demanded: Sequence[Step]) -> tuple[Step, ...] | None:

@@ -168,7 +168,11 @@ class User(Skeletons):
         """Say how the definition in force sees a flow that was begun under another one."""
         rules = self.registry.rules
         return gates.Definition(
-            self.remaining_steps(flow.kind, flow.proofs, standing), tuple(self.registry.providers), rules.enrollable
+            self.remaining_steps(flow.kind, flow.proofs, standing),
+            # A first step is proved by a flow that travels: once a flow is stored, nothing takes such a proof.
+            rules.second_factors if flow.proofs else tuple(self.registry.providers),
+            rules.enrollable,
+            self.second_factor_time_window,
         )
 
     def remaining_steps(self, kind: FlowKind, proofs: Sequence[Proof], standing: Standing | None) -> Verdict:

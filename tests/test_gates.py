@@ -136,6 +136,37 @@ def test_what_cannot_be_done_here_ends_the_flow(owed: tuple[Step, ...], here: De
         stored(replace(STORED, owed=owed, provider="", state=FlowState.CHOOSING), here)
 
 
+def test_what_this_definition_demands_later_and_nobody_here_can_answer_ends_the_flow_before_a_code_is_spent() -> None:
+    with pytest.raises(DefinitionChanged):
+        stored(STORED, definition(prove("amber"), prove("coral")))
+
+
+@pytest.mark.parametrize(("minutes", "ends_after"), [(10, 10), (60, 30)], ids=["shorter here", "shorter there"])
+def test_a_flow_ends_in_the_time_of_both_definitions(minutes: int, ends_after: int) -> None:
+    here = replace(definition(prove("amber")), window=timedelta(minutes=minutes))
+    later = replace(WORD, provider="beryl", at=NOW + timedelta(minutes=5), step=1)
+    flow = replace(STORED, deadline_at=NOW + timedelta(minutes=30), proofs=(WORD, later), step=2)
+
+    assert stored(flow, here).deadline_at == NOW + timedelta(minutes=ends_after)
+    assert stored(flow, here, now=NOW + timedelta(minutes=ends_after, seconds=-1)).is_open
+    with pytest.raises(TooLate):
+        stored(flow, here, now=NOW + timedelta(minutes=ends_after))
+
+
+def test_an_enrolment_ends_in_the_time_of_both_definitions_too() -> None:
+    flow = replace(STORED, kind=FlowKind.ENROL, owed=(enrol("amber"),), proofs=())
+
+    assert stored(
+        flow, replace(definition(enrol("amber")), window=timedelta(minutes=2))
+    ).deadline_at == NOW + timedelta(minutes=2)
+
+
+def test_what_proves_nothing_yet_travels_as_long_as_it_was_let() -> None:
+    here = replace(definition(prove("word")), window=timedelta(minutes=2))
+
+    assert travelling(FRESH, here, provider="word").deadline_at == FRESH.deadline_at
+
+
 def test_a_definition_that_sees_no_way_on_says_why() -> None:
     for gate, flow in ((travelling, FRESH), (stored, STORED)):
         with pytest.raises(NoMethodLeft) as told:

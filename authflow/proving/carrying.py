@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from authflow import flow as table
 from authflow import gates
-from authflow.flow import Flow, FlowKind, FlowState, StepKind
+from authflow.flow import SESSION_KINDS, Flow, FlowKind, FlowState, StepKind
 from authflow.policy import CONSENT, TICKET
 from authflow.proving.ground import Scrutiny
 from authflow.proving.scenes import Scene
 from authflow.proving.served import ELSEWHERE_DEFINED, FINGERPRINT, REFUSALS
 
-_CARRIED = ("id", "kind", "created_at", "return_to", "proofs", "step", "subject", "epoch", "deadline_at", "rejections",
-            "scratch")  # fmt: skip
+_CARRIED = (
+    "id", "kind", "created_at", "return_to", "proofs", "step", "subject", "epoch", "rejections", "scratch",
+)  # fmt: skip
 MORE = table.Step(StepKind.PROVE, ("asked_for_elsewhere",))
 NEW = table.Step(StepKind.ENROL, ("enrolled_elsewhere",))
 """Steps that another definition demands."""
@@ -69,6 +71,8 @@ class Carrying(Scrutiny):
                          enrollable=(*own.enrollable, *NEW.providers))),
             *((Case("one that wants it enrolled", (*owed, enrolled), also),) if both is not None else ()),
             Case("one that demands another step", both, replace(own, verdict=table.Owing((MORE,)), offered=everybody)),
+            Case("one that demands what it cannot ask", None, replace(own, verdict=table.Owing((*owed, MORE)))),
+            Case("one that gives less time", owed, replace(own, window=timedelta(seconds=90))),
             Case("one that demands nothing", owed if flow.proofs else None, nothing),
             Case("one without the substitutes", bare, without),
             *(Case(f"one without {name}, which is to answer", None, without, name) for name in step.substitutes),
@@ -115,6 +119,8 @@ class Carrying(Scrutiny):
             return
         if after.owed != case.wanted or any(getattr(after, name) != getattr(flow, name) for name in _CARRIED):
             self.violated("definition", f"it is another flow {told}", path)
+        if after.deadline_at != _ends(flow, case.definition):
+            self.violated("definition", f"it ends at another time than both give it {told}", path)
         is_asked = not flow.provider or flow.provider in case.wanted[0].accepted
         elsewhere = FlowState.CHOOSING if flow.proofs or self.kind is FlowKind.ENROL else FlowState.ASKING
         stands = (flow.provider, flow.state) if is_asked else ("", elsewhere)
@@ -145,6 +151,15 @@ class Carrying(Scrutiny):
             is_owed = more in after.owed and flow.owed[0] not in after.owed
             if is_torn or not (is_owed or after.state is FlowState.REFUSED):
                 self.violated("definition", f"{after.state} {told}", (*path, move.told))
+
+
+def _ends(flow: Flow, definition: gates.Definition) -> datetime:
+    """Return when a flow ends that two definitions give a time from its first proof, or from an enrolment's start."""
+    if flow.kind is FlowKind.ENROL:
+        return min(flow.deadline_at, flow.created_at + definition.window)
+    if flow.kind not in SESSION_KINDS or not flow.proofs:
+        return flow.deadline_at
+    return min(flow.deadline_at, flow.proofs[0].at + definition.window)
 
 
 def _demanded(definition: object) -> object:

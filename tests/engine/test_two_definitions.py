@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import combinations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authflow.errors import DefinitionChanged, FlowInvalid, NoMethodLeft, RequestError
+from authflow.errors import DefinitionChanged, FlowInvalid, NoMethodLeft, RequestError, TooLate
 from authflow.flow import Flow, Owing
 from authflow.model import Credential
 from authflow.policy import Standing
 from authflow.provider import Provider
 from authflow.results import ChoiceOwed, LoggedIn, StepOwed
+from authflow.sessions import Visitor
 from authflow.user import User
 from tests.engine_kit import Kit, browser, make_kit
-from tests.two_definitions import FACTORS, RIGHT, demanding, is_done, stock_rules, unmet
+from tests.two_definitions import FACTORS, RIGHT, STONES, Word, demanding, is_done, stock_rules, unmet
 
 NAME = "ada@example.org"
 STANDING = Standing(True, FACTORS, frozenset(FACTORS))
@@ -166,3 +169,48 @@ def test_the_fewest_steps_are_left_whichever_way_proofs_are_counted() -> None:
     assert unmet(both, ["amber", "beryl"]) == []
     assert unmet(both, ["amber"]) in ([both[0]], [both[1]])
     assert unmet(both, ["coral"]) == both
+
+
+async def _halfway(one: User, other: User, word: str = "word") -> tuple[Kit, Kit, str, Visitor]:
+    """Return two engines, and a login that has proved its first step at the first one."""
+    first = make_kit(one)
+    second = make_kit(other, store=first.memory, clock=first.clock)
+    await _account(first)
+    pending = await first.engine.submit(first.provider(word), {"name": NAME, "word": RIGHT}, browser())
+    assert isinstance(pending, StepOwed)
+    return first, second, first.engine.sealer.handle(pending.flow), browser(pending.session)
+
+
+async def test_the_shorter_time_of_two_definitions_holds() -> None:
+    class Hasty(User):
+        authentication_providers = (Word,)
+        second_factor_providers = (STONES["amber"],)
+        valid_authentication_methods = (("word", None), ("word", "amber"))
+        second_factor_time_window = timedelta(minutes=1)
+
+    first, second, handle, visitor = await _halfway(stock_rules(("amber",), ("amber",)), Hasty())
+    first.clock.pass_by(timedelta(minutes=5))
+
+    with pytest.raises(TooLate):
+        await second.engine.submit(second.provider("amber"), {"word": RIGHT}, visitor, flow_reference=handle)
+    done = await first.engine.submit(first.provider("amber"), {"word": RIGHT}, visitor, flow_reference=handle)
+    assert isinstance(done, LoggedIn)
+
+
+async def test_a_first_step_that_would_be_owed_later_ends_the_flow_before_a_code_is_spent() -> None:
+    class OtherWord(Word):
+        name, label, path, method_name = "otherword", "Other word", "auth_otherword", "X-OTHERWORD"
+
+    class Both(User):
+        authentication_providers = (Word, OtherWord)
+        second_factor_providers = (STONES["amber"],)
+        valid_authentication_methods = (("word", "amber"), ("otherword", "amber"))
+
+    _, second, handle, visitor = await _halfway(Both(), stock_rules(("amber",), ("amber",)), "otherword")
+
+    for attempt in (
+        second.engine.waiting.show(visitor, flow_reference=handle),
+        second.engine.submit(second.provider("amber"), {"word": RIGHT}, visitor, flow_reference=handle),
+    ):
+        with pytest.raises(DefinitionChanged):
+            await attempt
