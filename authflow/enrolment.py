@@ -114,6 +114,7 @@ class Enrolment(EnrolmentAccess):
         Raises:
             FlowInvalid: No enrolment of this browser is open, or too many submissions were wrong.
             TooLate: The time for it is over.
+            ReauthenticationRequired: It was begun under another definition, by a login that this one deems too weak.
         """
         factor = _enrolling(provider)
         flow_id, subject = self._engine.sealer.read_handle(flow_reference)

@@ -47,6 +47,10 @@ class EnrolmentAccess:
             return False
         if self._engine.services.clock() - session.authenticated_at >= self._engine.user.fresh_login_window:
             return False
+        return self._has_second_factor(account, session)
+
+    def _has_second_factor(self, account: Account, session: Session) -> bool:
+        """Whether a login was made with a second factor of this definition, if the account has one."""
         second = set(self._engine.registry.rules.second_factors)
         return not account.factors or any(proof.provider in second for proof in session.proofs)
 
@@ -87,9 +91,14 @@ class EnrolmentAccess:
         ]
         if not flows:
             raise FlowInvalid("no enrolment is open in this browser")
+        begun_under = flows[-1].fingerprint
         loaded, flow, account = await self._with_subject(provider, flows[-1], loaded, visitor)
         if flow.kind is FlowKind.ENROL and not belongs_to(session, account):
             raise FlowInvalid("the login that began this has ended")
+        # Another definition, under which it was begun, may have been content with less than this one demands.
+        is_carried = begun_under != self._engine.fingerprint
+        if flow.kind is FlowKind.ENROL and is_carried and not self._has_second_factor(account, session):
+            raise ReauthenticationRequired()
         return loaded, flow
 
     async def _with_subject(

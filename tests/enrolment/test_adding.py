@@ -19,11 +19,13 @@ from authflow.errors import (
     TooLate,
 )
 from authflow.flow import MAX_REJECTIONS
+from authflow.model import Credential
 from authflow.provider import Charge
 from authflow.results import Changed, LoggedIn, NotProved, StepOwed
 from authflow.seam import billing
 from authflow.testing import Kit, browser, make_kit
 from authflow.user import User
+from providers.time_based_otp import TimeBasedOTP
 from tests.enrolment.scene import Person, secret_of
 
 
@@ -340,3 +342,61 @@ async def test_of_many_owed_confirmations_at_once_one_logs_in(editor: Person) ->
     assert sum(isinstance(result, LoggedIn) for result in results) == 1
     assert all(isinstance(result, LoggedIn | FlowInvalid) for result in results)
     assert len(await editor.kit.records("session")) == 1
+
+
+# --- Begun under another definition -----------------------------------------------------------------------------------
+
+
+class SecondApp(TimeBasedOTP):
+    name, label, path, method_name = "second_app", "Second app", "f2_secondapp", "X-SECOND"
+
+
+class ThirdApp(TimeBasedOTP):
+    name, label, path, method_name = "third_app", "Third app", "f2_thirdapp", "X-THIRD"
+
+
+class ThreeApps(User):
+    second_factor_providers = (TimeBasedOTP, SecondApp, ThirdApp, "providers.recovery_codes:RecoveryCodes")
+    valid_authentication_methods = (
+        ("user_password", "time_based_otp"),
+        ("user_password", "second_app"),
+        ("user_password", "third_app"),
+        ("user_password", None),
+    )
+
+
+class TwoApps(User):
+    second_factor_providers = (TimeBasedOTP, SecondApp, "providers.recovery_codes:RecoveryCodes")
+    valid_authentication_methods = (
+        ("user_password", "time_based_otp"),
+        ("user_password", "second_app"),
+        ("user_password", None),
+    )
+
+
+@pytest.mark.parametrize("known_to_both", [True, False])
+async def test_what_another_definition_began_is_confirmed_by_a_login_that_this_one_would_have_taken(
+    known_to_both: bool,
+) -> None:
+    there = make_kit(ThreeApps())
+    here = make_kit(TwoApps(), store=there.memory, clock=there.clock)
+    account, now = await there.account(), there.clock()
+    data = {"interval": 30, "digits": 6, "algorithm": "SHA1", "drift": 0.0, "last_counter": -1, "candidate": None,
+            "serial": ""}  # fmt: skip
+    for name in ("time_based_otp", "third_app"):
+        account = await there.enrolled(account, Credential(account.id, name, now, now, data, b"1" * 20))
+    ada = Person(there, account)
+    await ada.logs_in()
+    used = there.provider("time_based_otp" if known_to_both else "third_app")
+    await ada.gives(used, ada.code(secret=b"1" * 20))
+    owed = await ada.enrolment.begin(there.provider("second_app"), ada.visitor, await ada.current())
+    code = {"otptoken": ada.code(secret=secret_of(owed))}
+
+    confirmed = Enrolment(here.engine).confirm(here.provider("second_app"), code, ada.visitor, ada.handle(owed))
+
+    if known_to_both:
+        assert "second_app" in (await confirmed).account.factors
+        return
+    with pytest.raises(ReauthenticationRequired):
+        await confirmed
+    assert (await ada.account_now()).factors == account.factors
