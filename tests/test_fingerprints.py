@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial, update_wrapper, wraps
 
 import pytest
 
@@ -39,6 +40,59 @@ def stricter_still(self, kind, proofs, standing):
 
 stricter_still.__qualname__ = stricter.__qualname__
 
+
+def logged(function):
+    @wraps(function)
+    def inner(*args, **named):
+        return function(*args, **named)
+
+    return inner
+
+
+class Stored:
+    """A decorator that is no function, and holds what it decorates where nobody looks."""
+
+    def __init__(self, function):
+        self.call = function
+        update_wrapper(self, function)
+
+    def __get__(self, owner, cls=None):
+        return self if owner is None else partial(self.call, owner)
+
+
+def demanding(wanted, first=None, *, then=None):
+    """Return methods that differ only in what they hold."""
+
+    def taken(self, account, flow):
+        return wanted
+
+    def by_default(self, account, flow, wanted=first):
+        return wanted
+
+    def by_name(self, account, flow, *, wanted=then):
+        return wanted
+
+    return taken, by_default, by_name
+
+
+def yes(self, account, flow):
+    return True
+
+
+def no(self, account, flow):
+    return False
+
+
+yes.__qualname__ = no.__qualname__ = "answer"
+
+
+def set_up(**settings):
+    provider = TimeBasedOTP()
+    for name, value in settings.items():
+        setattr(provider, name, value)
+    return (provider, CODES)
+
+
 ONE = ("providers.user_password:UserPassword",)
 CODES = "providers.recovery_codes:RecoveryCodes"
 SHORT = {**TRANSITIONS, FlowState.AWAY: {}}
@@ -61,6 +115,41 @@ CHANGES = {
 }
 
 
+HELD = {
+    "what a decorator wraps": (logged(yes), logged(no)),
+    "what a decorator wraps twice": (logged(logged(yes)), logged(logged(no))),
+    "what an object wraps": (Stored(yes), Stored(no)),
+    "what is taken along": (demanding(True)[0], demanding(False)[0]),
+    "a function that is taken along": (logged(demanding(True)[0]), logged(demanding(False)[0])),
+    "a default": (demanding(0, True)[1], demanding(0, False)[1]),
+    "a default of a named argument": (demanding(0, then=True)[2], demanding(0, then=False)[2]),
+}
+
+
+@pytest.mark.parametrize("difference", HELD)
+def test_methods_that_differ_only_in_what_they_hold_make_two_definitions(difference: str) -> None:
+    one, other = HELD[difference]
+
+    assert fingerprint(demands_second_factor=one) == fingerprint(demands_second_factor=one)
+    assert fingerprint(demands_second_factor=one) != fingerprint(demands_second_factor=other)
+
+
+def test_a_method_that_holds_itself_has_a_fingerprint() -> None:
+    def counting(self, account, flow, times=2):
+        return times == 0 or counting(self, account, flow, times - 1)
+
+    assert fingerprint(demands_second_factor=counting) == fingerprint(demands_second_factor=counting)
+
+
+def test_settings_of_a_providers_object_count_like_those_of_its_class() -> None:
+    assert fingerprint(second_factor_providers=set_up()) == fingerprint(second_factor_providers=set_up())
+    assert fingerprint(second_factor_providers=set_up(window_size=3)) != fingerprint(second_factor_providers=set_up())
+    assert fingerprint(second_factor_providers=set_up(digits=8)) != fingerprint(
+        second_factor_providers=set_up(digits=6)
+    )
+    assert fingerprint(second_factor_providers=set_up(label="App")) == fingerprint(second_factor_providers=set_up())
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_definition_has_another_fingerprint(change: str) -> None:
     others = {fingerprint(**attributes) for name, attributes in CHANGES.items() if name != change}
@@ -80,7 +169,10 @@ def test_what_is_only_shown_does_not_count() -> None:
 
 
 def test_processes_agree_whatever_the_order_of_their_sets() -> None:
-    program = "from tests.test_fingerprints import *\nprint(fingerprint(remaining_steps=stricter, transitions=SHORT))"
+    program = (
+        "from tests.test_fingerprints import *\n"
+        "print(fingerprint(remaining_steps=logged(stricter), transitions=SHORT, second_factor_providers=set_up()))"
+    )
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -92,4 +184,5 @@ def test_processes_agree_whatever_the_order_of_their_sets() -> None:
         for seed in ("1", "2", "3")
     }
 
-    assert found == {fingerprint(remaining_steps=stricter, transitions=SHORT) + "\n"}
+    here = fingerprint(remaining_steps=logged(stricter), transitions=SHORT, second_factor_providers=set_up())
+    assert found == {here + "\n"}
