@@ -24,11 +24,13 @@ class Certifier(Protocol):
         settings: Mapping[str, str] | None = None,
         templates: str = "",
         partial: bool = False,
+        seed: int | None = None,
     ) -> Certificate:
         """Certify a provider, or fail the test with what was found. See `authflow.certifying.run.certify`.
 
         Args:
             partial: Let checks pass that nobody could make, for want of a kit.
+            seed: What a failed test names, to draw the same once more.
         """
 
 
@@ -43,13 +45,17 @@ def certify_provider() -> Certifier:
         settings: Mapping[str, str] | None = None,
         templates: str = "",
         partial: bool = False,
+        seed: int | None = None,
     ) -> Certificate:
         from authflow.certifying.run import certify
 
         __tracebackhide__ = True
-        certificate = certify(provider, kit=kit, settings=settings, templates=templates)
+        certificate = certify(provider, kit=kit, settings=settings, templates=templates, seed=seed)
         if certificate.failed or (certificate.not_shown and not partial):
-            pytest.fail("\n".join((certificate.provider, *certificate.lines())), pytrace=False)
+            pytest.fail(
+                "\n".join((certificate.provider, *certificate.lines(), f"drawn from seed={certificate.seed}")),
+                pytrace=False,
+            )
         return certificate
 
     return certified
