@@ -5,7 +5,6 @@ Imported when the first flow that leaves a trace is written. See `traces` for wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from authflow.flow import Flow
 from authflow.messages import SENTENCES
+from authflow.partly_known import asked_for, flow_of
 from authflow.store.protocol import Insert, Key, Write
 from authflow.tasks.outbox import tasks_among
 from authflow.tokens import new_id
-from authflow.traces import KIND, Facts, Trace
+from authflow.traces import KIND, OTHER, Facts, Trace, refusal_kept
 
 if TYPE_CHECKING:
     from authflow.engine import Engine
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from authflow.registry import Registry
     from authflow.tracing import Meter, Moved
     from authflow.user import User
-
-OTHER = "other"
-"""Stands for a reason code that no provider declares: a provider has seen what was typed, so its words are not kept."""
-
-_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 def inserted(engine: Engine, moved: Sequence[Moved], others: Sequence[Write], meter: Meter | None) -> list[Insert]:
@@ -74,6 +69,7 @@ def _made(engine: Engine, moved: Moved, now: datetime, cost: Mapping[str, int], 
         facts=_facts(engine.user, flow, loaded, now),
         cost=cost,
         seconds=seconds,
+        rejections=flow.rejections,
     )
 
 
@@ -93,17 +89,18 @@ def _facts(user: User, flow: Flow, loaded: Loaded | None, now: datetime) -> Fact
     account = loaded.account
     told = Facts(
         standing.is_active, standing.enrolled, tuple(sorted(standing.present)), standing.demands_second_factor,
-        account.status, account.roles, account.access,
+        account.status, account.roles, account.access, declared=tuple(sorted(user.registry.declared)),
     )  # fmt: skip
     return replace(told, is_described=_is_described(user, flow, told, now))
 
 
 def _is_described(user: User, flow: Flow, facts: Facts, now: datetime) -> bool:
+    account, known = facts.account(now), flow_of(flow)
     try:
-        found = user.is_active(facts.account(now)), user.demands_second_factor(facts.account(now), flow)
-    except Exception:  # An application's rule that wants to know more of an account.
+        found = user.is_active(account), user.demands_second_factor(account, known)
+    except Exception:  # An application's rule that wants to know more.
         return False
-    return found == (facts.is_active, facts.demands_second_factor)
+    return not asked_for(account, known) and found == (facts.is_active, facts.demands_second_factor)
 
 
 def _reduced(event: str, registry: Registry) -> str:
@@ -111,8 +108,7 @@ def _reduced(event: str, registry: Registry) -> str:
     what, _, rest = event.partition(":")
     name, _, reason = rest.partition(":")
     if what == "refused":
-        # A policy's word: it has seen nothing that was typed.
-        return event if _CODE.fullmatch(rest) else f"refused:{OTHER}"
+        return f"refused:{refusal_kept(rest)}"
     if not reason:
         return event
     provider = registry.declared.get(name)

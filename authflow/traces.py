@@ -7,18 +7,25 @@ its traces can be found and erased.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from authflow.flow import FlowKind, FlowState, Step, StepKind
-from authflow.model import Account, Plain, from_instant, to_instant
+from authflow.model import Plain, from_instant, to_instant
+from authflow.partly_known import KnownAccount, account_of
 from authflow.store.protocol import MAX_WRITES, Delete, Record, Store
 
 KIND = "trace"
+OTHER = "other"
+"""Stands for a reason code that was not declared: a provider has seen what was typed, so its words are not kept."""
+
 FORM = 1
 """Of the records. It rises when replay must read an older one differently."""
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Trace:
         facts: What policy was told of the subject; None where nothing was.
         cost: Calls by kind and operation, this commit included, and what it deferred (`tasks.deferred`).
         seconds: Spent inside, until the commit.
+        rejections: Of the flow since its last proof.
     """
 
     flow_id: str
@@ -55,6 +63,7 @@ class Trace:
     facts: Facts | None
     cost: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    rejections: int = 0
 
     def to_data(self) -> dict[str, Plain]:
         return {
@@ -76,6 +85,7 @@ class Trace:
             "facts": None if self.facts is None else self.facts.to_data(),
             "cost": dict(self.cost),
             "seconds": self.seconds,
+            "rejections": self.rejections,
         }
 
     @classmethod
@@ -105,6 +115,7 @@ class Trace:
             facts=None if data["facts"] is None else Facts.from_data(data["facts"]),
             cost={_text(name): int(count) for name, count in data["cost"].items()},
             seconds=float(data["seconds"]),
+            rejections=int(data.get("rejections", 0)),
         )
 
 
@@ -113,8 +124,9 @@ class Facts:
     """What policy was told of a subject.
 
     Attributes:
-        is_described: Whether status, roles and rights alone say who is active and of whom a second factor is demanded,
-            so that another definition can be asked the same.
+        is_described: Whether status, roles, rights and factors alone said who is active and of whom a second factor is
+            demanded.
+        declared: The providers whose credentials were looked for; None where it was not written down.
     """
 
     is_active: bool
@@ -125,6 +137,7 @@ class Facts:
     roles: tuple[str, ...] = ()
     access: tuple[str, ...] = ()
     is_described: bool = False
+    declared: tuple[str, ...] | None = None
 
     def to_data(self) -> dict[str, Plain]:
         return {
@@ -136,6 +149,7 @@ class Facts:
             "roles": list(self.roles),
             "access": list(self.access),
             "is_described": self.is_described,
+            "declared": None if self.declared is None else list(self.declared),
         }
 
     @classmethod
@@ -149,13 +163,12 @@ class Facts:
             roles=_texts(data["roles"]),
             access=_texts(data["access"]),
             is_described=data["is_described"] is True,
+            declared=None if data.get("declared") is None else _texts(data["declared"]),
         )
 
-    def account(self, at: datetime) -> Account:
-        """Return an account of nobody in particular that these facts are true of."""
-        return Account(
-            "nobody", "", "", at, at, status=self.status, roles=self.roles, access=self.access, factors=self.enrolled
-        )
+    def account(self, at: datetime) -> KnownAccount:
+        """Return an account of nobody in particular that these facts are true of, and of which no more is known."""
+        return account_of(self.status, self.roles, self.access, self.enrolled, at)
 
 
 # --- Reading and erasing ----------------------------------------------------------------------------------------------
@@ -210,6 +223,11 @@ async def erase(store: Store, account_id: str) -> int:
 def order_of(trace: Trace) -> tuple[datetime, int, int]:
     """Return what traces are sorted by: the order in which things happened."""
     return trace.at, trace.step, trace.place
+
+
+def refusal_kept(code: str) -> str:
+    """Return a policy's reason for a refusal as traces hold it. It has seen nothing typed, but may be any text."""
+    return code if _CODE.fullmatch(code) else OTHER
 
 
 def outcome_of(trace: Trace) -> str:

@@ -77,7 +77,8 @@ def replay(
 ) -> None:
     """Run traces against the present definition, and list every flow that would go another way.
 
-    Exits with 1 if there is one. The store is not asked, and nothing is sent.
+    Exits with 1 if there is one, or one of which nobody can tell from its traces. The store is not asked, and nothing
+    is sent.
 
     Examples:
 
@@ -97,7 +98,7 @@ def replay(
     changed = []
     try:
         for done, result in enumerate(replayed(app.engine.user, flows), start=1):
-            if result.has_changed:
+            if result.has_changed or result.is_unknown:
                 changed.append(result)
             if done % _PROGRESS == 0 and sys.stderr.isatty():
                 hint(f"{done} of {len(flows)} flows")
@@ -215,7 +216,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _tell(changed: list[Replayed], flows: int, *, as_json: bool) -> None:
     if as_json:
-        found = [
+        told = [
             {
                 "flow_id": one.flow_id,
                 "kind": one.kind.value,
@@ -224,11 +225,14 @@ def _tell(changed: list[Replayed], flows: int, *, as_json: bool) -> None:
                 "now": one.now,
                 "definition": one.at_definition,
                 "is_mixed": one.is_mixed,
+                "is_unknown": one.is_unknown,
             }
             for one in changed
         ]
-        say_json({"flows": flows, "changed": found})
+        say_json({"flows": flows, "changed": told})
         return
     for one in changed:
         say(str(one))
-    say(f"{flows} flows, {len(changed)} would go another way")
+    unknown = sum(one.is_unknown for one in changed)
+    said = f", of {unknown} nobody can tell" if unknown else ""
+    say(f"{flows} flows, {len(changed) - unknown} would go another way{said}")

@@ -18,10 +18,16 @@ from tests.traces.conftest import Traced
 __all__ = ["authflow", "environment"]
 
 STRICTER = "tests.traces.test_commands:Stricter"
+BY_DOMAIN = "tests.traces.test_commands:ByDomain"
 
 
 class Stricter(User):
     second_factor_required_roles = frozenset({"editor"})
+
+
+class ByDomain(User):
+    def demands_second_factor(self, account, flow):
+        return account.canonical_name.endswith("@example.org")
 
 
 Work = Callable[[Site], Awaitable[None]]
@@ -159,6 +165,19 @@ def test_what_has_changed_is_told_and_ends_with_one(authflow: Command, printed: 
     (found,) = data.data["changed"]
     assert (found["was"], found["now"]) == ("completed", "owes to set up time_based_otp")
     assert (found["kind"], found["after"]) == ("login", ["completed:user_password"])
+
+
+def test_what_nobody_can_tell_is_told_apart_and_ends_with_one(authflow: Command, printed: Path) -> None:
+    everything = authflow("flows", "traces", "--json").out
+
+    answer = authflow("flows", "replay", "-", "--user", BY_DOMAIN, typed=everything)
+    data = authflow("flows", "replay", "-", "--user", BY_DOMAIN, "--json", typed=everything)
+
+    assert answer.code == data.code == 1
+    one, count = answer.out.splitlines()
+    assert one.endswith("cannot tell: it hangs on account.canonical_name, which no trace holds")
+    assert count == "2 flows, 0 would go another way, of 1 nobody can tell"
+    assert [found["is_unknown"] for found in data.data["changed"]] == [True]
 
 
 def test_no_store_is_needed(authflow: Command, printed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

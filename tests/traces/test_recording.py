@@ -312,7 +312,7 @@ def test_a_trace_is_read_as_it_was_written() -> None:
         "form": 1, "flow_id": "f", "account_id": None, "at": 2_000_000, "started_at": 1_000_000, "kind": "login",
         "definition": "d", "flow_definition": "several", "state": "asking", "step": 1, "place": 2,
         "events": ["completed:word"], "owed": [["prove", ["amber"], ["paper"]]], "refusal": "",
-        "proofs": [["word", "knowledge"]], "facts": None, "cost": {"store.get": 2}, "seconds": 0.5,
+        "proofs": [["word", "knowledge"]], "facts": None, "cost": {"store.get": 2}, "seconds": 0.5, "rejections": 3,
     }  # fmt: skip
 
     assert Trace.from_data(data).to_data() == data

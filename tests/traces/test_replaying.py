@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from authflow.flow import FlowKind, Owing, Step, StepKind
+from authflow.flow import FlowKind, Owing, Refusal, Step, StepKind
 from authflow.model import Credential, Status
 from authflow.replaying import by_flow, replay
 from authflow.testing import ADA, make_kit, make_site
-from authflow.traces import Trace
+from authflow.traces import Trace, order_of
 from authflow.user import User
+from providers.time_based_otp import TimeBasedOTP
 from tests.threats.tools import Registering, secret_on
 from tests.traces.conftest import Traced, traces_of
 from tests.two_definitions import STONES
@@ -23,6 +24,14 @@ def changes(user: User, traces: list[Trace]) -> list[str]:
     kit = make_kit(user)
     try:
         return [str(result) for result in replay(kit.user, by_flow(traces)) if result.has_changed]
+    finally:
+        kit.pool.close()
+
+
+def unknown(user: User, traces: list[Trace]) -> list[str]:
+    kit = make_kit(user)
+    try:
+        return [result.now for result in replay(kit.user, by_flow(traces)) if result.is_unknown]
     finally:
         kit.pool.close()
 
@@ -220,3 +229,164 @@ async def test_a_flow_of_several_definitions_is_marked(traces: list[Trace]) -> N
     (told,) = changes(variant(is_active=lambda self, account: account.status == Status.DISABLED), [mixed])
 
     assert told.endswith("(several definitions moved it then)")
+
+
+# --- What a trace does not tell ---------------------------------------------------------------------------------------
+
+
+class ByDomain(Traced):
+    def demands_second_factor(self, account, flow):
+        return account.canonical_name.endswith("@example.org")
+
+
+class Forgiving(Traced):
+    def demands_second_factor(self, account, flow):
+        try:
+            return account.canonical_name.endswith("@example.org")
+        except Exception:
+            return False
+
+
+class ByPlace(Traced):
+    def demands_second_factor(self, account, flow):
+        return flow.return_to.startswith("/admin")
+
+
+@pytest.mark.parametrize("stricter", [ByDomain, Forgiving])
+async def test_a_new_rule_on_what_no_trace_holds_is_not_taken_for_no_change(stricter: type[User]) -> None:
+    site = await make_site(Traced())
+    await site.account()
+    await site.logged_in()
+    found = await traces_of(site)
+
+    assert unknown(stricter(), found) == ["cannot tell: it hangs on account.canonical_name, which no trace holds"]
+    assert changes(stricter(), found) == []
+    await site.close()
+
+
+async def test_a_rule_that_makes_no_difference_to_a_flow_may_look_at_anything() -> None:
+    site = await make_site(Traced())
+    await site.account_with_totp()
+    await site.logged_in(with_code=True)
+    found = await traces_of(site)
+
+    assert unknown(ByDomain(), found) == changes(ByDomain(), found) == []
+    await site.close()
+
+
+async def test_under_the_same_definition_a_rule_on_where_a_flow_leads_changes_nothing() -> None:
+    site = await make_site(ByPlace())
+    await site.account()
+    await site.person().log_in(path="/user/login?next=/admin/x")
+    found = await traces_of(site)
+
+    assert found[-1].facts is not None
+    assert not found[-1].facts.is_described
+    assert changes(ByPlace(), found) == unknown(ByPlace(), found) == []
+    assert unknown(type("Other", (ByPlace,), {"second_factor_required_roles": frozenset({"editor"})})(), found) == [
+        "cannot tell: it hangs on flow.return_to, which no trace holds"
+    ]
+    await site.close()
+
+
+async def test_a_provider_that_was_not_declared_then_was_not_looked_for() -> None:
+    class NoApps(Traced):
+        second_factor_providers = ()
+        valid_authentication_methods = (("user_password", None),)
+
+    with_apps = await make_site(Traced())
+    await with_apps.account_with_totp()
+    without = await make_site(NoApps(), store=with_apps.memory, clock=with_apps.clock)
+    await without.person().log_in()
+    found = await traces_of(without)
+
+    assert changes(NoApps(), found) == unknown(NoApps(), found) == []
+    assert unknown(Traced(), found) == [
+        "cannot tell: it hangs on the credential of recovery_codes and the credential of time_based_otp, "
+        "which no trace holds"
+    ]
+    await without.close()
+    await with_apps.close()
+
+
+async def test_codes_that_stand_in_and_were_not_declared_then_were_not_looked_for() -> None:
+    class NoCodes(Traced):
+        second_factor_providers = (TimeBasedOTP,)
+
+    site = await make_site(NoCodes())
+    await site.account_with_totp()
+    await site.person().log_in()
+    found = await traces_of(site)
+
+    assert changes(NoCodes(), found) == unknown(NoCodes(), found) == []
+    assert unknown(Traced(), found) == [
+        "cannot tell: it hangs on the credential of recovery_codes, which no trace holds"
+    ]
+    await site.close()
+
+
+# --- Time, reasons and files that are cut -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("minutes", "is_late"), [(1, True), (5, True), (6, False)])
+async def test_an_answer_that_a_shorter_window_would_not_have_waited_for_is_told(minutes: int, is_late: bool) -> None:
+    site = await make_site(Traced())
+    await site.account_with_totp()
+    person, page = await site.pending()
+    site.clock.pass_by(timedelta(minutes=5))
+    await person.send(page.form("otp"), otptoken=site.code())
+    found = await traces_of(site)
+
+    told = changes(variant(second_factor_time_window=timedelta(minutes=minutes)), found)
+
+    assert [line.partition(": ")[2] for line in told] == [
+        "after completed:user_password, completed:time_based_otp was completed, now too late"
+    ] * is_late
+    await site.close()
+
+
+async def test_an_enrolment_that_a_shorter_window_would_not_have_waited_for_is_told() -> None:
+    site = await make_site(Traced())
+    await site.account()
+    person = await site.logged_in()
+    page = await person.send((await person.get("/user/f2_timebasedotp/add")).form())
+    site.clock.pass_by(timedelta(minutes=5))
+    await person.send(page.form("add"), otptoken=site.code(secret=secret_on(page)))
+    found = await traces_of(site)
+
+    (told,) = changes(variant(second_factor_time_window=timedelta(minutes=5)), found)
+
+    assert told.endswith("was completed, now too late")
+    assert changes(variant(second_factor_time_window=timedelta(minutes=6)), found) == []
+    await site.close()
+
+
+async def test_a_reason_in_other_words_than_ours_is_no_change() -> None:
+    class Odd(Traced):
+        def remaining_steps(self, kind, proofs, standing):
+            return Refusal("closed-today") if proofs else super().remaining_steps(kind, proofs, standing)
+
+    site = await make_site(Odd())
+    await site.account()
+    await site.person().log_in()
+    found = await traces_of(site)
+
+    assert found[-1].refusal == "other"
+    assert changes(Odd(), found) == []
+    await site.close()
+
+
+@pytest.mark.parametrize("cut", range(10))
+async def test_a_file_that_is_cut_in_a_flow_which_too_many_rejections_ended_is_no_change(cut: int) -> None:
+    site = await make_site(Traced())
+    await site.account()
+    person = await site.logged_in()
+    page = await person.send((await person.get("/user/f2_timebasedotp/add")).form())
+    for _ in range(10):
+        site.clock.pass_by(timedelta(seconds=1))
+        page = await person.send(page.form("add"), otptoken="000000")
+    found = sorted(await traces_of(site), key=order_of)[1:]
+
+    assert found[-1].events[-1] == "refused:too_many_rejections"
+    assert changes(User(), found[cut:]) == []
+    await site.close()
