@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from authflow.errors import AlreadyEnrolled, AuthflowError, NotFound
+from authflow.errors import AlreadyEnrolled, DefinitionChanged, NoMethodLeft, NotFound, RequestError, TooLate
 from authflow.flow import FlowKind
 from authflow.messages import sentence
 from authflow.powers import Enrols, IssuesCodes
@@ -48,13 +48,22 @@ def _add_page(provider: SecondFactorProvider) -> Handler:
 
 
 async def _is_pending(x: Exchange, provider: SecondFactorProvider) -> bool:
-    """Whether a login of this browser waits for this enrolment as its last step."""
+    """Whether a login of this browser waits for this enrolment as its last step.
+
+    Raises:
+        DefinitionChanged, TooLate, NoMethodLeft: The page was asked for by such a login, which cannot go on, and nobody
+            is logged in who could add the factor all the same.
+    """
     if not x.get("flow") and await x.current() is not None:
         return False
     try:
         engine = x.edge.app.engine
         result = await engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
-    except AuthflowError:
+    except (DefinitionChanged, TooLate, NoMethodLeft):
+        if x.get("flow") and await x.current() is None:
+            raise
+        return False
+    except RequestError:
         return False
     return not isinstance(result, NotProved | StepOwed) and provider.name in (
         step.accepted if (step := result.flow.open_step) else ()

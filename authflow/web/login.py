@@ -10,6 +10,7 @@ from authflow.fields import read
 from authflow.flow import Flow, FlowKind
 from authflow.provider import Ask, PrimaryProvider, Provider, Redirect, SecondFactorProvider
 from authflow.results import EnrolmentOwed, StepOwed
+from authflow.sealing import is_reference
 from authflow.web.exchange import Exchange
 from authflow.web.presenting import CANCEL_PATH, SELECT_PATH, answer_path, links, present, step_view
 from authflow.web.redirects import safe_path
@@ -210,16 +211,27 @@ async def select_page(x: Exchange) -> View:
 
 
 async def select(x: Exchange) -> View:
-    """Take the person's choice: a provider's name, its method name, or the start path that tools send."""
+    """Take the person's choice: a provider's name, its method name, or the start path that tools send.
+
+    Raises:
+        NotFound: There is no such factor, and the flow was not begun under another definition, which may have one.
+    """
     engine, chosen = x.edge.app.engine, x.get("provider")
     for provider in engine.registry.second_factors:
         start_path = f"/user/{provider.path}/start"
         if chosen in (provider.name, provider.path, provider.method_name, start_path, x.prefix + start_path):
             shown = await engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
+            if isinstance(shown, EnrolmentOwed) and not shown.flow.accepts(provider.name):
+                return present(x, shown)
             if isinstance(shown, EnrolmentOwed):
                 handle = engine.sealer.handle(shown.flow)
                 return View(Meaning.GO, next_path=f"/user/{provider.path}/add?flow={handle}")
             return present(x, await engine.waiting.choose(provider, x.visitor, flow_reference=x.get("flow")))
+    if is_reference(x.get("flow")):
+        # It may be one that only another version of this site offers. What this one sees as the next step is shown.
+        shown = await engine.waiting.show(x.visitor, flow_reference=x.get("flow"))
+        if shown.flow.fingerprint != engine.fingerprint:
+            return present(x, shown)
     raise NotFound("no such factor")
 
 

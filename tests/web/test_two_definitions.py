@@ -10,6 +10,7 @@ import pytest
 from authflow.flow import FlowKind, Owing, Step, StepKind
 from authflow.sealing import is_reference
 from authflow.user import User
+from providers.time_based_otp import TimeBasedOTP
 from providers.user_password import UserPassword
 from tests.engine_kit import PASSWORD, Kit
 from tests.two_definitions import Word
@@ -60,7 +61,7 @@ class Rollout:
 async def rollout(old: User, new: User) -> Rollout:
     first = await make_site(old)
     kit: Kit = first.kit
-    return Rollout(first, await make_site(new, store=kit.memory))
+    return Rollout(first, await make_site(new, store=kit.memory, clock=first.clock))
 
 
 @pytest.fixture
@@ -187,6 +188,114 @@ async def test_a_first_form_that_cannot_go_on_comes_back_with_the_name_and_witho
     assert (told.form("userpassword").values["name"], PASSWORD in told.text) == (ADA, False)
     done = await person.send(told.form("userpassword"), name=ADA, password=PASSWORD)
     assert done.location == "/wanted"
+
+
+# --- A factor that is owed, and which one -----------------------------------------------------------------------------
+
+
+class SecondApp(TimeBasedOTP):
+    name, label, path, method_name = "second_app", "Second app", "f2_secondapp", "X-SECOND"
+
+
+def requiring(*apps: str, offered: tuple[type[TimeBasedOTP], ...] = (TimeBasedOTP, SecondApp)) -> User:
+    """Return a definition by which an editor must have one of these apps."""
+
+    class Requiring(User):
+        authentication_providers = (UserPassword,)
+        second_factor_providers = offered
+        second_factor_required_roles = frozenset({"editor"})
+        valid_authentication_methods = (*(("user_password", app) for app in apps), ("user_password", None))
+
+    return Requiring()
+
+
+async def test_a_page_of_an_owed_factor_says_why_the_other_version_cannot_go_on() -> None:
+    made = await rollout(requiring("time_based_otp"), requiring("second_app"))
+    await made.old.account(roles=("editor",))
+    person = made.old.person()
+    sent = await person.log_in(path="/user/login?next=/wanted")
+
+    told = await went_over(person, made.new).get(sent.location)
+    as_program = await person.get("/json" + sent.location)
+
+    assert says_start_again(told)
+    assert 'href="/user/login?next=/wanted"' in told.text
+    assert (as_program.status, as_program.json["code"]) == (412, "definition_changed")
+    assert (await went_over(person, made.old).get(sent.location)).status == 200
+    made.close()
+
+
+async def test_a_page_of_an_owed_factor_says_that_it_comes_too_late() -> None:
+    made = await rollout(requiring("time_based_otp"), requiring("second_app"))
+    await made.old.account(roles=("editor",))
+    person = made.old.person()
+    sent = await person.log_in()
+    made.old.clock.pass_by(made.old.app.engine.user.second_factor_time_window)
+
+    told = await person.get(sent.location)
+
+    assert told.status == 408
+    assert "too_late" in told.text
+    made.close()
+
+
+async def test_who_is_logged_in_sets_a_factor_up_whatever_became_of_a_login_that_owed_it() -> None:
+    made = await rollout(requiring("time_based_otp"), requiring("second_app"))
+    await made.old.account()
+    owing = await made.old.account("bob@example.org", roles=("editor",))
+    person = made.old.person()
+    sent = await person.send((await person.get("/user/login")).form("login"), name=owing.name, password=PASSWORD)
+    await person.log_in()
+
+    page = await person.get(sent.location)
+
+    assert page.status == 200
+    assert page.form("add")
+    made.close()
+
+
+async def test_a_choice_of_what_only_the_other_version_offers_is_asked_for_anew() -> None:
+    old, new = requiring("time_based_otp", "second_app"), requiring("time_based_otp", offered=(TimeBasedOTP,))
+    made = await rollout(old, new)
+    await made.old.account(roles=("editor",))
+    person = made.old.person()
+    page = await person.follow(await person.log_in())
+    went_over(person, made.new)
+
+    shown = await person.send(page.form("select"), provider="second_app")
+    nothing = await person.post("/user/select_secondfactor_provider", {"skey": await person.skey(), "provider": "x"})
+
+    assert shown.location.startswith("/user/f2_timebasedotp/add?flow=s.")
+    assert (await person.follow(shown)).form("add")
+    assert nothing.status == 404
+    made.close()
+
+
+@pytest.mark.parametrize("offered", [(TimeBasedOTP,), (TimeBasedOTP, SecondApp)], ids=["unknown", "in no method"])
+async def test_a_choice_that_cannot_go_on_at_the_other_version_says_so(offered: tuple[type[TimeBasedOTP], ...]) -> None:
+    class Elsewhere(TimeBasedOTP):
+        name, label, path, method_name = "third_app", "Third app", "f2_thirdapp", "X-THIRD"
+
+    old = requiring("second_app", "third_app", offered=(SecondApp, Elsewhere))
+    made = await rollout(old, requiring("time_based_otp", offered=offered))
+    await made.old.account(roles=("editor",))
+    person = made.old.person()
+    page = await person.follow(await person.log_in())
+
+    told = await went_over(person, made.new).send(page.form("select"), provider="second_app")
+
+    assert says_start_again(told)
+    made.close()
+
+
+async def test_a_choice_of_what_nobody_offers_is_not_found() -> None:
+    made = await rollout(requiring("time_based_otp", "second_app"), Unchanged())
+    await made.old.account(roles=("editor",))
+    person = made.old.person()
+    page = await person.follow(await person.log_in())
+
+    assert (await person.send(page.form("select"), provider="elsewhere")).status == 404
+    made.close()
 
 
 def test_what_names_a_flow_is_told_by_its_look() -> None:
