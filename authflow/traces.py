@@ -28,6 +28,10 @@ FORM = 1
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
+class LaterForm(ValueError):
+    """A trace that a later version of this package has written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What one commit meant to a flow.
@@ -93,8 +97,11 @@ class Trace:
         """Read a trace.
 
         Raises:
-            ValueError, KeyError, TypeError: It is none, or of a later form.
+            LaterForm: It is of a later form.
+            ValueError, KeyError, TypeError: It is none.
         """
+        if isinstance(data["form"], int) and data["form"] > FORM:
+            raise LaterForm(f"a trace of form {data['form']}, which a later version has written")
         if data["form"] != FORM:
             raise ValueError(f"a trace of form {data['form']}")
         return cls(
@@ -176,10 +183,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class TracePage:
-    """One page of traces, the oldest first. `cursor` is None on the last one."""
+    """One page of traces, the oldest first. `cursor` is None on the last one.
+
+    Attributes:
+        skipped: How many stood on it that a later version has written: they cannot be read here.
+    """
 
     traces: tuple[Trace, ...]
     cursor: str | None = None
+    skipped: int = 0
 
 
 async def listed(
@@ -203,12 +215,19 @@ async def listed(
     else:
         least = None if since is None else from_instant(since)
         page = await store.find(KIND, "at", at_least=least, limit=limit, cursor=cursor)
-    found = [Trace.from_data(record.data) for record in page.records if _is_alive(record, now)]
+    found: list[Trace] = []
+    skipped = 0
+    for record in page.records:
+        if _is_alive(record, now):
+            try:
+                found.append(Trace.from_data(record.data))
+            except LaterForm:
+                skipped += 1
     if flow_id and account_id:
         found = [trace for trace in found if trace.account_id == account_id]
     if since is not None:
         found = [trace for trace in found if trace.at >= since]
-    return TracePage(tuple(sorted(found, key=order_of)), page.cursor)
+    return TracePage(tuple(sorted(found, key=order_of)), page.cursor, skipped)
 
 
 async def erase(store: Store, account_id: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from authflow.replaying import Replayed
     from authflow.traces import Trace, TracePage
 
+_CURSOR = "trace_cursor"
 _PROGRESS = 1000
 """Flows after which somebody at a terminal is told how far it is."""
 
@@ -50,6 +52,8 @@ def traces(
     authflow flows traces --limit 500 --json > traces.jsonl
     """
     page, share = with_application(lambda app: _page(app, account, flow, since, limit, cursor))
+    if page.skipped:
+        hint(f"Of {page.skipped} more a later version of authflow can tell; this one cannot read them.")
     if as_json:
         for trace in page.traces:
             # Whose flow it was is left out: what leaves the store cannot be erased with the account.
@@ -58,7 +62,8 @@ def traces(
             say(json.dumps({"cursor": page.cursor}))
         return
     if not page.traces:
-        hint(f"No traces. {share:.0%} of all flows leave one (User.trace_share).")
+        if not page.skipped:
+            hint(f"No traces. {share:.0%} of all flows leave one (User.trace_share).")
     elif flow is not None:
         _show(page.traces)
     else:
@@ -115,9 +120,17 @@ def replay(
 async def _page(
     app: Application, name: str | None, flow: str | None, since: datetime | None, limit: int, cursor: str | None
 ) -> tuple[TracePage, float]:
+    from authflow.errors import BadInput
+    from authflow.tokens import BadToken
     from authflow.traces import listed
 
+    keyring, is_of_account = app.services.keyring, name is not None and flow is None
     account_id = (await app.administration.find(name)).id if name is not None else ""
+    if cursor is not None and is_of_account:
+        try:
+            cursor = keyring.decrypt(_CURSOR, cursor, context=account_id).decode()
+        except (BadToken, UnicodeError) as error:
+            raise BadInput("not a cursor of this listing") from error
     page = await listed(
         app.services.store,
         app.services.clock(),
@@ -127,6 +140,9 @@ async def _page(
         limit=limit,
         cursor=cursor,
     )
+    if page.cursor is not None and is_of_account:
+        # It names where the listing ended, and with it the account.
+        page = replace(page, cursor=keyring.encrypt(_CURSOR, page.cursor.encode(), context=account_id))
     return page, app.engine.user.trace_share
 
 

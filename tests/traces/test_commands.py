@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from authflow.store.protocol import Update
 from authflow.testing import ADA, Clock, Site, make_site
 from authflow.user import User
 from tests.cli.conftest import Answer, Command, authflow, environment
@@ -104,11 +107,58 @@ def test_a_page_tells_where_the_next_one_begins_and_no_line_names_an_account(
     assert authflow("flows", "traces", "--cursor", "nonsense").code == 2
 
 
+def test_the_pages_of_one_account_name_it_nowhere(authflow: Command, lead: Callable[[Work], None]) -> None:
+    ids: list[str] = []
+
+    async def three(site: Site) -> None:
+        ids.append((await site.account_with_totp()).id)
+        await site.logged_in(with_code=True)
+        site.clock.pass_by(timedelta(minutes=1))
+        await site.person().log_in()
+
+    lead(three)
+
+    printed = authflow("flows", "traces", "--account", ADA, "--limit", "2", "--json")
+    first = lines(printed)
+    cursor = first[-1]["cursor"]
+    second = lines(authflow("flows", "traces", "--account", ADA, "--limit", "2", "--json", "--cursor", cursor))
+
+    assert [len(first), len(second)] == [3, 1]
+    assert not [line for line in second if line in first]
+    words = re.findall(r"[A-Za-z0-9_-]{20,}", printed.out)
+    read = b" ".join(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)) for word in words if len(word) % 4 != 1)
+    assert len(read) > 50
+    assert ids[0] not in printed.out
+    assert ids[0].encode() not in read
+    assert authflow("flows", "traces", "--cursor", cursor).code == 2
+    for wrong in ("nonsense", "ä.b", first[0]["flow_id"]):
+        assert authflow("flows", "traces", "--account", ADA, "--cursor", wrong).code == 2
+
+
 def test_only_what_is_newer_is_listed(authflow: Command, lead: Callable[[Work], None]) -> None:
     lead(logins)
 
     assert lines(authflow("flows", "traces", "--since", "2126-01-01", "--json")) == []
     assert len(lines(authflow("flows", "traces", "--since", "2026-01-01", "--json"))) == 3
+
+
+def test_what_only_a_later_version_can_read_is_said_and_left_out(
+    authflow: Command, lead: Callable[[Work], None]
+) -> None:
+    async def later(site: Site) -> None:
+        await logins(site)
+        for record in (await site.memory.find("trace", "at", limit=2)).records:
+            await site.memory.commit((Update(record.key, {**record.data, "form": 2}, record.version),))
+
+    lead(later)
+
+    as_lines = authflow("flows", "traces", "--json")
+    as_table = authflow("flows", "traces")
+
+    assert (len(lines(as_lines)), as_lines.code, len(as_table.out.splitlines())) == (1, 0, 2)
+    for answer in (as_lines, as_table):
+        assert "2 more" in answer.err
+        assert "later version" in answer.err
 
 
 def test_where_there_are_none_it_is_said_how_many_flows_leave_one(

@@ -12,7 +12,7 @@ from authflow.flow import FlowKind, FlowState
 from authflow.model import Credential, Role
 from authflow.provider import Rejected
 from authflow.seam import Call
-from authflow.store.protocol import Insert
+from authflow.store.protocol import Insert, Update
 from authflow.testing import ADA, PASSWORD, Site, make_kit, make_site
 from authflow.tokens import Keyring
 from authflow.traces import KIND, Trace, erase, listed, outcome_of
@@ -444,3 +444,17 @@ async def test_a_listing_has_pages(site: Site) -> None:
     assert [len(first.traces), len(second.traces), second.cursor] == [3, 2, None]
     late = await listed(site.memory, site.clock(), since=second.traces[0].at)
     assert late.traces == second.traces
+
+
+async def test_a_trace_of_a_later_version_is_left_out_of_a_listing_and_counted(site: Site) -> None:
+    await site.account()
+    for _ in range(3):
+        site.clock.pass_by(timedelta(minutes=1))
+        await site.person().log_in(password="wrong")
+    one = (await site.memory.find(KIND, "at", limit=3)).records[1]
+    await site.memory.commit((Update(one.key, {**one.data, "form": 2, "state": "dreaming"}, one.version),))
+
+    page = await listed(site.memory, site.clock())
+
+    assert (len(page.traces), page.skipped) == (2, 1)
+    assert one.data["flow_id"] not in {trace.flow_id for trace in page.traces}
