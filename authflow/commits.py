@@ -97,9 +97,7 @@ def rejected_first(
         reason=reason,
         client=visitor.network,
     )
-    # No facts: only of a known name there are any, and asking for them would take longer than for an unknown one.
-    told_of = loaded.account.id if loaded.account else ""
-    traced = Moved(flow, (f"rejected:{provider.name}:{reason}",), account_id=told_of)
+    traced = _of_first(flow, (f"rejected:{provider.name}:{reason}",), loaded)
     return Plan(tuple(writes), result, (happened,), moved=(traced,))
 
 
@@ -182,7 +180,10 @@ def verified(
         happened = _login_event(engine, "login_refused", moved, provider, visitor, reason=reason)
         result = NotProved(moved, provider, Ask(()), reason)
         is_elsewhere = reason == DefinitionChanged.code
-        refusal = DefinitionChanged(reason) if is_elsewhere else NoMethodLeft(reason, code=reason)
+        changed = DefinitionChanged(reason, return_to=flow.return_to)
+        refusal = changed if is_elsewhere else NoMethodLeft(reason, code=reason)
+        if not is_first:
+            writes.append(parts.session_with(engine, loaded, moved))
         traced = Moved(moved, (f"completed:{provider.name}", f"refused:{reason}"), loaded)
         return Plan(tuple(writes), result, (happened,), refusal, moved=(traced,))
     return _next_step(engine, moved, provider, loaded, visitor, writes, outcome.needs_rehash)
@@ -245,7 +246,10 @@ def asked_on(engine: Engine, flow: Flow, provider: Provider, loaded: Loaded, ask
         flow = replace(flow, deadline_at=min(flow.deadline_at, now + engine.user.second_factor_time_window))
     if flow.proofs:
         writes.append(parts.session_with(engine, loaded, flow))
-    return Plan(tuple(writes), StepOwed(flow, provider, ask), moved=(Moved(flow, (f"asked:{provider.name}",), loaded),))
+    happening = (f"asked:{provider.name}",)
+    # At a first step no facts, as where one goes wrong: an unknown name has none.
+    traced = Moved(flow, happening, loaded) if flow.proofs else _of_first(flow, happening, loaded)
+    return Plan(tuple(writes), StepOwed(flow, provider, ask), moved=(traced,))
 
 
 def away(engine: Engine, flow: Flow, loaded: Loaded, result: Result) -> Plan:
@@ -323,6 +327,11 @@ def _next_step(
     everything = (*writes, *messages)
     traced = Moved(flow, (f"completed:{provider.name}",), loaded)
     return Plan(everything, result, (happened,), needs_rehash=needs_rehash, moved=(traced,))
+
+
+def _of_first(flow: Flow, happening: tuple[str, ...], loaded: Loaded) -> Moved:
+    """Return what a first step leaves that proved nothing. Without facts: a name that is known would take longer."""
+    return Moved(flow, happening, account_id=loaded.account.id if loaded.account else "")
 
 
 def _asking(

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authflow.errors import DefinitionChanged, FlowInvalid, NoMethodLeft, RequestError, TooLate
-from authflow.flow import Flow, Owing
+from authflow.flow import Flow, Owing, Step, StepKind
 from authflow.model import Credential
 from authflow.policy import Standing
-from authflow.provider import Provider
+from authflow.provider import Ask, Provider, Rejected
 from authflow.results import ChoiceOwed, LoggedIn, StepOwed
 from authflow.sessions import Visitor
 from authflow.user import User
 from tests.engine_kit import Kit, browser, make_kit
-from tests.two_definitions import FACTORS, RIGHT, STONES, Word, demanding, is_done, stock_rules, unmet
+from tests.two_definitions import FACTORS, RIGHT, STONES, WORD, Word, demanding, is_done, stock_rules, unmet
 
 NAME = "ada@example.org"
 STANDING = Standing(True, FACTORS, frozenset(FACTORS))
@@ -214,3 +214,55 @@ async def test_a_first_step_that_would_be_owed_later_ends_the_flow_before_a_code
     ):
         with pytest.raises(DefinitionChanged):
             await attempt
+
+
+class _Settable:
+    """What makes a stone one that people can set up."""
+
+    def begin_enrolment(self, context):
+        return Ask((WORD,), scratch={"begun": True})
+
+    async def answer_enrolment(self, submission, context):
+        return Rejected("code_wrong")
+
+
+SETTABLE = {name: type(name.title(), (_Settable, stone), {}) for name, stone in STONES.items()}
+
+
+def _setting_up(owed_after_amber: str, *, at_once: bool) -> User:
+    """Return a definition that owes amber, and then to set up another stone."""
+    then = Step(StepKind.ENROL, (owed_after_amber,))
+
+    class Mine(User):
+        authentication_providers = (Word,)
+        second_factor_providers = tuple(SETTABLE.values())
+        valid_authentication_methods = tuple(("word", name) for name in SETTABLE)
+
+        def remaining_steps(self, kind, proofs, standing):
+            proved = [proof.provider for proof in proofs]
+            if not proved:
+                return super().remaining_steps(kind, proofs, standing)
+            if "amber" in proved:
+                return Owing((then,))
+            return Owing((Step(StepKind.PROVE, ("amber",)), *((then,) if at_once else ())))
+
+    return Mine()
+
+
+async def test_a_flow_that_both_definitions_cannot_end_is_out_of_the_session_and_says_where_it_led() -> None:
+    first = make_kit(_setting_up("coral", at_once=True))
+    second = make_kit(_setting_up("beryl", at_once=False), store=first.memory, clock=first.clock)
+    await _account(first)
+    sealed = first.engine.reference(first.engine.start(return_to="/wanted"), browser())
+    values = {"name": NAME, "word": RIGHT}
+    pending = await first.engine.submit(first.provider("word"), values, browser(), flow_reference=sealed)
+    assert isinstance(pending, StepOwed)
+    visitor, handle = browser(pending.session), first.engine.sealer.handle(pending.flow)
+
+    with pytest.raises(DefinitionChanged) as told:
+        await second.engine.submit(second.provider("amber"), {"word": RIGHT}, visitor, flow_reference=handle)
+
+    assert told.value.return_to == "/wanted"
+    for kit in (first, second):
+        with pytest.raises(FlowInvalid, match="no such flow"):
+            await kit.engine.waiting.show(visitor, flow_reference=handle)
