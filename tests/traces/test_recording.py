@@ -10,7 +10,7 @@ import pytest
 from authflow.errors import ConfigurationError, StoreUnavailable
 from authflow.flow import FlowKind, FlowState
 from authflow.model import Credential, Role
-from authflow.provider import Rejected
+from authflow.provider import Ask, Delivery, Field, Rejected
 from authflow.seam import Call
 from authflow.store.protocol import Insert, Update
 from authflow.testing import ADA, PASSWORD, Site, make_kit, make_site
@@ -180,11 +180,36 @@ async def test_a_wrong_password_asks_the_same_of_a_known_and_of_an_unknown_name(
     await site.account_with_totp()
     for name in (ADA, "nobody@example.org"):
         await site.person().log_in(name, "wrong")
+        site.clock.pass_by(timedelta(seconds=1))
 
     known, unknown = ({**trace.to_data(), "seconds": 0} for trace in await traces_of(site))
 
     assert asked == []
-    assert {name for name in known if known[name] != unknown[name]} == {"account_id", "flow_id"}
+    assert {name for name in known if known[name] != unknown[name]} == {"account_id", "at", "flow_id", "started_at"}
+    await site.close()
+
+
+async def test_a_first_step_that_asks_on_asks_no_rule_about_a_known_name() -> None:
+    class Mailing(UserPassword):
+        async def answer(self, credential, submission, context):
+            return Ask((Field("code"),), scratch={"seen": 1}, delivery=Delivery("code"))
+
+    class Strict(Traced):
+        authentication_providers = (Mailing,)
+
+        def demands_second_factor(self, account, flow):
+            raise AssertionError("asked before anything is proved")
+
+    site = await make_site(Strict())
+    account = await site.account_with_totp()
+    for name in (ADA, "nobody@example.org"):
+        await site.person().log_in(name)
+        site.clock.pass_by(timedelta(seconds=1))
+
+    known, unknown = await traces_of(site)
+
+    assert (known.events, known.facts) == (unknown.events, unknown.facts) == (("asked:user_password",), None)
+    assert (known.account_id, unknown.account_id) == (account.id, "")
     await site.close()
 
 
