@@ -209,8 +209,8 @@ class User(Skeletons):
             IllegalTransition: The proof is not of this flow, subject or step.
         """
         account = loaded.account
-        if account is None:
-            raise IllegalTransition("a proof about nobody")
+        if account is None or proof.subject != account.id:
+            raise IllegalTransition("a proof about nobody, or about another account than was read")
         verdict = self.owed_after(flow, proof, self.standing(flow, loaded))
         return self.advance(flow, StepCompleted(proof, account.epoch, verdict))
 

@@ -125,6 +125,14 @@ def test_a_proof_about_nobody_counts_for_nothing(kit: Kit) -> None:
         kit.user.continue_authentication_flow(WAITING, PROOF, loaded(None))
 
 
+def test_a_proof_about_another_account_than_was_read_counts_for_nothing(kit: Kit) -> None:
+    begun = kit.engine.start()
+    about_bob = replace(PROOF, flow_id=begun.id, subject="bob")
+
+    with pytest.raises(IllegalTransition):
+        kit.user.continue_authentication_flow(begun, about_bob, loaded(ADA, "user_password"))
+
+
 def test_what_is_owed_is_worked_out_from_live_records(kit: Kit) -> None:
     begun = kit.engine.start()
     first = replace(PROOF, flow_id=begun.id)
