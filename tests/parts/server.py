@@ -157,6 +157,11 @@ class Server:
     # --- What it reads and writes -------------------------------------------------------------------------------------
 
     @property
+    def origin(self) -> str:
+        """Where the application believes to be."""
+        return self.environment["AUTHFLOW_BASE_URL"]
+
+    @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AUTHFLOW_", "GAE_", "GOOGLE_", "COV_"))}
         return {

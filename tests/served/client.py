@@ -44,7 +44,9 @@ class RemotePerson(Person):
     """
 
     def __init__(self, server: Server, *, address: str = "", connection: Connection | None = None) -> None:
-        super().__init__(None, address=address or new_address(), origin=server.base_url)  # type: ignore[arg-type]
+        # Where the application believes to be, and says in its links: not always where it listens.
+        origin = getattr(server, "origin", server.base_url)
+        super().__init__(None, address=address or new_address(), origin=origin)  # type: ignore[arg-type]
         self.server = server
         self.connection = connection
 
@@ -62,7 +64,7 @@ class RemotePerson(Person):
 
     def encode(self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
         """Return a request as it goes over the wire."""
-        lines = [f"{method} {path.removeprefix(self.server.base_url)} HTTP/1.1"]
+        lines = [f"{method} {path.removeprefix(self.server.base_url).removeprefix(self.origin)} HTTP/1.1"]
         given = {"host": self.server.base_url.removeprefix("http://"), "x-forwarded-for": self.address}
         given |= self.headers | dict(headers or {})
         if self.cookies:
